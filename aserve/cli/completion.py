@@ -78,6 +78,8 @@ groups = _offer(
 networks = _offer(
     {"127.0.0.0/8": "this machine", "192.168.0.0/16": "a home", "10.0.0.0/8": "", "fd00::/8": ""}
 )
+shares = _offer({"on": "those of this user", "off": "no links"})
+lifetimes = _offer({"1h": "an hour", "1d": "a day", "7d": "the default", "never": "no end"})
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

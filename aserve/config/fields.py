@@ -149,6 +149,9 @@ class SettingFields:
     """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
     deny: tuple[str, ...] = ()
     """Networks or addresses of clients that are not served, also if they are in allow."""
+    share: str = ""
+    """Where links to one file or folder are kept, which `aserve share` makes: a file; on, that of
+    this user; "" for no links."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

@@ -15,6 +15,7 @@ from aserve.config.names import is_negated
 from aserve.config.paths import parse_paths
 from aserve.config.root import Root, as_root
 from aserve.config.settings import Settings
+from aserve.config.shares import USUAL_STORE
 from aserve.config.value_kinds import (
     Flag,
     Kind,
@@ -109,6 +110,7 @@ _KINDS: Mapping[str, Kind] = {
     "auth": Secrets(),
     "readers": Names("a list of strings, or names with commas", parse_names),
     "writers": Names("a list of strings, or names with commas", parse_names),
+    "share": Switch(One("true, false or the name of a file", parse_text), USUAL_STORE, ""),
     "max_upload": MAXIMUM,
     "quota": MAXIMUM,
     "min_free": One("a whole number or a string", parse_bytes, (int, str), format_size),

@@ -155,6 +155,12 @@ def lan_url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
     if host not in _LOOPBACKS:
         return "" if host.startswith("127.") or host == "::1" else _url(scheme, host, port)
+    address = lan_address()
+    return _url(scheme, address, port) if address else ""
+
+
+def lan_address() -> str:
+    """Return the address of this machine in the local network, "" for none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket sends nothing: it only looks up the route, and with it
@@ -162,7 +168,19 @@ def lan_url(listener: socket.socket, scheme: str = "http") -> str:
             probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
-        return _url(scheme, probe.getsockname()[0], port)
+        return str(probe.getsockname()[0])
+
+
+def usual_url(settings: Settings, port: int) -> str:
+    """Return the URL by which others reach a server that listens on a port, as far as is known.
+
+    By the first name that the settings give it, or else by the address that it listens on.
+    """
+    names = [one for one in settings.named_hosts if one != "localhost" and "*" not in one]
+    host = next(iter(names), settings.host)
+    if host in _LOOPBACKS:
+        host = lan_address() or _LOOPBACKS[host]
+    return _url(settings.scheme, host, port)
 
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address

@@ -108,6 +108,8 @@ def _serve(
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []
+    options += [f"--auth={login}" for login in others.get("auth", ())]
+    options += [f"--share={others['share']}"] if "share" in others else []
     paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
     address = ("--port=0", "--host=127.0.0.1")
     program = start_code(_PROGRAM, *paths, *address, f"--model={model}", *options)

@@ -49,6 +49,8 @@ OFF = {
     *("aserve.observability", "aserve.server.supervisor", "pickle"),
     *("aserve.server.model_worker", "aserve.transport.run_loop", "aserve.transport.models"),
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
+    *("sqlite3", "aserve.shares", "aserve.policies.shares", "aserve.server.shares"),
+    "aserve.access.shared_view",
 }
 """What settings ask for, and which is off."""
 

@@ -126,3 +126,13 @@ class AccessOptions(TypedDict, total=False):
             autocompletion=completion.networks,
         ),
     ]
+    share: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--share",
+            value="[=FILE]",
+            text="Answer links of aserve share.",
+            autocompletion=completion.shares,
+        ),
+    ]

@@ -39,7 +39,7 @@ class Listings:
     site. archives: the formats that are offered on pages. has_texts: whether README and HEADER are
     shown. limits: of a deep search; free_searches: those that may still begin, which several
     listings may share. write_mode: returns what may be done to the entries of a
-    directory; None where nothing may be written anywhere.
+    directory; None where nothing may be written anywhere. depth: as Listing has it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting
@@ -54,6 +54,7 @@ class Listings:
         limits: SearchLimits | None = None,
         free_searches: BoundedSemaphore | None = None,
         write_mode: Callable[[TargetPath], WriteMode | None] | None = None,
+        depth: int = 0,
     ) -> None:
         self._files = files
         self._forms = program_forms(media_types or MediaTypes())
@@ -63,6 +64,7 @@ class Listings:
         self._texts = TextReader(files) if has_texts else None
         self._limits = limits or SearchLimits()
         self._write_mode = write_mode
+        self._depth = depth
         self._free_searches = free_searches or BoundedSemaphore(self._limits.max_running)
 
     @staticmethod
@@ -114,6 +116,7 @@ class Listings:
             self._title,
             archives=self._archives,
             write_mode=self._write_mode(directory) if self._write_mode else None,
+            depth=self._depth,
         )
         is_first = not (query.search or query.is_deep or query.offset)
         if not (form == "html" and is_first and self._texts):
