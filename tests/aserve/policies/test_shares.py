@@ -467,6 +467,17 @@ def test_several_roots(
         assert shared.status(f"{shared.link('a/b/photos')}/../beside.txt") == 404
 
 
+def test_a_root_that_is_a_link_is_known_by_both_paths(make: Make, root: Path) -> None:
+    current = root.parent / "current"
+    current.symlink_to(root)
+    for linked_root in ("follow", "reload"):
+        shared = make(current, linked_root=linked_root)
+        assert shared.get(shared.link("plain.txt")) == b"plain.txt"
+        assert shared._replace(root=current).get(shared.link("plain.txt")) == b"plain.txt"
+        url = shared._replace(root=current).link("a/b/photos")
+        assert shared.get(f"{url}/1.jpg") == b"a/b/photos/1.jpg"
+
+
 def test_a_folder_behind_another_root_is_not_taken_for_it(make: Make, root: Path) -> None:
     """/a is served from elsewhere: what the root has there cannot be reached, nor shared."""
     shared = make({"": root, "a": root / "sp ace"})

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aserve.shares import store as store_module
 from aserve.shares.links import (
@@ -286,6 +290,43 @@ def test_many_at_once_never_exceed_the_limit(file: Path) -> None:
     assert counted == [len(delivered)]
     assert 0 < len(delivered) <= limit
     for store in stores:
+        store.close()
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.integers(0, 9), st.integers(1, 10)).map(lambda pair: ("begin", *pair)),
+        st.tuples(st.integers(0, 5), st.integers(0, 10)).map(lambda pair: ("end", *pair)),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(EVENTS, st.integers(1, 2))
+def test_whatever_is_begun_and_cut_off_the_limit_holds(
+    events: list[tuple[str, int, int]], limit: int
+) -> None:
+    """begin: a piece from a byte on, of so many bytes at most. end: which, after how many."""
+    with TemporaryDirectory() as directory:
+        store = ShareStore(Path(directory) / "shares.db")
+        _, link = store.add(FILE, NOW, None, limit)
+        delivered = [0] * 10
+        under_way: list[Delivery] = []
+        for event, number, size in events:
+            if event == "begin":
+                one = Piece("v", 10, number, min(number + size, 10))
+                with suppress(LinkBusyError, LinkEndedError):
+                    under_way.append(store.begin(link, one, NOW))
+            elif under_way:
+                delivery = under_way.pop(number % len(under_way))
+                is_whole = size >= delivery.piece.stop - delivery.piece.start
+                part = delivery.piece if is_whole else delivery.part(size)
+                store.end(delivery, part, NOW)
+                for at in range(part.start, part.stop) if part else ():
+                    delivered[at] += 1
+            assert downloads(store) == [min(delivered)]
+            assert min(delivered) <= limit
         store.close()
 
 
