@@ -118,6 +118,21 @@ def test_the_url_is_that_of_the_settings(run: Run, tmp_path: Path, settings: str
     assert url.startswith("https://a.test/behind/.aserve/s/")
 
 
+def test_the_store_is_the_one_that_the_settings_name(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    for text, file in (("'my.db'", "etc/my.db"), ("true", "state/aserve/shares.db")):
+        (tmp_path / "etc" / "a.toml").write_text(f"root = '../www'\nshare = {text}\n")
+        assert run("www/photos", "--config", "etc/a.toml")[0] == 0
+        assert len(links_in(tmp_path / file)) == 1
+    monkeypatch.setenv("ASERVE_SHARE", str(tmp_path / "other.db"))
+    monkeypatch.setenv("ASERVE_ROOT", "www")
+    assert run("www/photos", "--store", "last.db")[0] == 0
+    assert run("www/photos")[0] == 0
+    assert len(links_in(tmp_path / "other.db")) == len(links_in(tmp_path / "last.db")) == 1
+
+
 def test_a_server_that_runs_answers_the_url(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "www"
     with aserve.Server(root, auth=("ann:a",), share=str(tmp_path / "my.db")) as server:
