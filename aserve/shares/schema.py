@@ -48,8 +48,6 @@ def open_database(file: Path) -> sqlite3.Connection:
         _prepare(database, file)
         _use_wal(database)
         database.execute("PRAGMA foreign_keys = ON")
-        # A power failure must not give a download back: what is under way is on the disk first.
-        database.execute("PRAGMA synchronous = FULL")
     except BaseException:
         database.close()
         raise

@@ -116,7 +116,8 @@ class ShareStore:
         """Count what was delivered, None for nothing. Of a link that was revoked, nothing is."""
         if not (delivered or delivery.number):
             return
-        with self._transaction() as database:
+        # If a power failure takes this back, what is left is the entry of a process that has ended.
+        with self._transaction(is_durable=False) as database:
             if delivery.number:
                 sql = "DELETE FROM under_way WHERE number = ?"
                 if not database.execute(sql, (delivery.number,)).rowcount:
@@ -131,9 +132,13 @@ class ShareStore:
             self._close_connection()
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Return the database, of which no other process writes anything meanwhile."""
+    def _transaction(self, *, is_durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Return the database, of which no other process writes anything meanwhile.
+
+        is_durable: whether what is written is on the disk afterwards, for which that is waited.
+        """
         with self._use() as database:
+            database.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
             database.execute("BEGIN IMMEDIATE")
             try:
                 yield database

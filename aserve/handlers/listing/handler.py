@@ -10,6 +10,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.formats import program_forms
 from aserve.handlers.listing.limits import PAGE_SIZE
 from aserve.handlers.listing.model import Listing, ListingQuery
+from aserve.handlers.listing.names import visible_name
 from aserve.handlers.listing.page import page_headers, render_page
 from aserve.handlers.listing.query import (
     ListingRequest,
@@ -113,7 +114,7 @@ class Listings:
             query,
             found.is_complete,
             self._page_size,
-            self._title,
+            self._title_above(directory),
             archives=self._archives,
             write_mode=self._write_mode(directory) if self._write_mode else None,
             depth=self._depth,
@@ -123,6 +124,12 @@ class Listings:
             return listing
         header, readme = self._texts.find(directory, found.names, now)
         return listing._replace(header=header, readme=readme)
+
+    def _title_above(self, directory: TargetPath) -> str:
+        """Return the name of the site, or else of the folder that all that is shown is in."""
+        if self._title or not self._depth:
+            return self._title
+        return visible_name(directory.segments[self._depth - 1])
 
     def _find(self, directory: TargetPath, query: ListingQuery) -> Found:
         """Return what a query asks for. Raises HttpError 503 for a deep search beside many."""

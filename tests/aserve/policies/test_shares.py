@@ -158,7 +158,9 @@ def test_nothing_tells_where_a_folder_is(shared: Shared) -> None:
     assert b"<bdi>sub</bdi>" in page
     assert re.findall(rb'<li><a href="([^"]*)">', page) == [b"../"]  # not above the link
     assert b"<bdi>b</bdi>" not in page
-    assert b"Index of /sub/" in page
+    assert "<title>sub/ · photos</title>".encode() in page
+    assert b"<h1>photos</h1>" in shared.get(f"{url}/", accept="text/html")
+    assert b"<h1>Index</h1>" in shared.get(f"{shared.link()}/", accept="text/html")
     assert b'"path": "/sub/"' in shared.get(f"{url}/sub/?format=json")
     for target in (url, f"{url}/sub", f"{shared.link()}/a/b"):
         redirect = shared.ask(target, accept="text/html")
@@ -498,6 +500,16 @@ def test_by_http_a_link_is_not_followed_where_there_is_tls(shared: Shared) -> No
     url = shared.link("plain.txt")
     response = router.handle(Request("GET", url), RequestContext(NOW, scheme="http"))
     assert (response.status, asked, unused) == (308, [url], [])
+
+
+def test_other_requests_are_remembered_as_without_links(make: Make, root: Path) -> None:
+    for settings in ({}, {"auth": ()}, {"auth": (), "live": True}):
+        alone = build_site(Settings(root, **{"auth": ("ann:a",), **settings}), Mounts())  # type: ignore[arg-type]
+        shared = make(**settings)
+        assert shared.site.keyed_on == alone.keyed_on
+        request = Request("GET", "/plain.txt")
+        context = RequestContext(NOW)
+        assert shared.site.handle(request, context).same_as(alone.handle(request, context))
 
 
 def test_what_decided_is_explained(shared: Shared) -> None:

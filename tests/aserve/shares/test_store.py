@@ -250,6 +250,25 @@ def test_what_a_killed_process_had_under_way_counts(store: ShareStore, file: Pat
     assert store.find(token, NOW) is None
 
 
+def test_what_is_reserved_is_on_the_disk_and_for_counts_nobody_waits(store: ShareStore) -> None:
+    _, link = store.add(FILE, NOW, None, 2)
+    statements: list[str] = []
+    assert store._connection
+    store._connection.set_trace_callback(statements.append)
+
+    def modes() -> list[str]:
+        found = [one for one in statements if one.startswith("PRAGMA synchronous")]
+        statements.clear()
+        return found
+
+    delivery = store.begin(link, WHOLE, NOW)
+    assert modes() == ["PRAGMA synchronous = FULL"]
+    store.end(delivery, WHOLE, NOW)
+    assert modes() == ["PRAGMA synchronous = NORMAL"]
+    store.revoke(link.id)
+    assert modes() == ["PRAGMA synchronous = FULL"]
+
+
 def test_who_is_alive() -> None:
     assert is_alive(current_owner())
     assert not is_alive("")
