@@ -14,7 +14,8 @@ import aserve
 from aserve.config.settings import Settings
 from aserve.filesystem.mounts import Mounts
 from aserve.handlers.handler import Note, RequestContext
-from aserve.http.messages import Request, Response
+from aserve.http.messages import BodyStream, FileSlice, Request, Response
+from aserve.policies import shares
 from aserve.policies.shares import ShareRouter
 from aserve.policies.site import Site
 from aserve.server.site_factory import build_site
@@ -214,13 +215,14 @@ def test_links_on_the_disk_lead_where_they_may(shared: Shared, root: Path) -> No
     (photos / "in.jpg").symlink_to("1.jpg")
     (photos / "out.txt").symlink_to("../beside.txt")
     (photos / "up").symlink_to("..")
+    (photos / "near").symlink_to("../photos-2")
     (photos / "far").symlink_to("/etc/hostname")
     (root / "latest").symlink_to("a/b/photos")
     (root / "latest.txt").symlink_to("plain.txt")
     url = shared.link("a/b/photos")
     assert shared.get(f"{url}/in.jpg") == b"a/b/photos/1.jpg"
     assert shared.get(f"{url}/up/photos/1.jpg") == b"a/b/photos/1.jpg"  # which is inside
-    for name in ("out.txt", "up/", "up/beside.txt", "up/photos/../beside.txt", "far"):
+    for name in ("out.txt", "up/", "up/beside.txt", "up/photos/../beside.txt", "far", "near/3.jpg"):
         assert shared.status(f"{url}/{name}") == 404
     assert b"up" not in shared.get(f"{url}/?format=text")
     # What is shared may be a link itself.
@@ -382,6 +384,65 @@ def test_a_download_that_goes_on_counts_once(make: Make, etag: str, if_range: bo
     assert shared.downloads() == [1]
 
 
+def test_a_refused_archive_is_given_up(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[object] = []
+    monkeypatch.setattr(shares, "close_streams", closed.extend)
+    url = shared.link("a/b/photos", limit=1)
+    assert shared.ask(f"{url}/?archive=zip").status == 200
+    assert not closed
+    assert shared.ask(f"{url}/?archive=zip").status == 503
+    (stream,) = closed
+    assert isinstance(stream, BodyStream)
+
+
+def test_a_compressed_sibling_belongs_to_its_file(make: Make, root: Path) -> None:
+    (root / "plain.txt.gz").write_bytes(b"compressed")
+    shared = make(compress="siblings")
+    url = shared.link("plain.txt")
+    assert shared.get(url, accept_encoding="gzip") == b"compressed"
+    assert shared.get(url) == b"plain.txt"
+    assert shared.status(f"{url}.gz") == 404
+
+
+def test_a_small_file_is_not_read_into_memory(shared: Shared) -> None:
+    """What is sent from the file goes to the kernel at once, and is known to be there."""
+    (part,) = shared.ask(shared.link("plain.txt")).body
+    assert isinstance(part, FileSlice)
+    (part,) = shared.ask(f"{shared.link('a/b/photos')}/1.jpg").body
+    assert isinstance(part, FileSlice)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/a/b/photos/sub/", "/photos/sub/"),
+        ("/a/b/photos/?x=%20", "/photos/?x=%20"),
+        ("/a/b/photos-2/", ""),
+        ("/a/b/", ""),
+        ("/", ""),
+        ("/a/b/photos/../beside.txt", ""),
+        ("http://elsewhere.test/a/b/photos/", ""),
+        ("//elsewhere.test/a/b/photos/", ""),
+        ("photos/", ""),
+        ("/a/b/photos/%", ""),
+    ],
+)
+def test_a_redirect_leads_out_of_no_link(shared: Shared, location: str, expected: str) -> None:
+    class Redirecting:
+        def handle(self, request: Request, context: RequestContext) -> Response:
+            return Response(302, (("Location", location),), (location.encode(),), len(location))
+
+    site = Site(Redirecting())
+    router = ShareRouter(site, shared.store, lambda _: [b"/a/b/photos"], lambda _: site)
+    url = shared.link("a/b/photos")
+    response = router.handle(Request("GET", f"{url}/x"), RequestContext(NOW))
+    assert response.status == (302 if expected else 404)
+    assert dict(response.headers).get("Location") == (
+        url.removesuffix("/photos") + expected if expected else None
+    )
+    assert b"/a/b/" not in body_of(response)
+
+
 def test_a_file_that_was_replaced_begins_anew(shared: Shared) -> None:
     url = shared.link("plain.txt")
     end(shared.ask(url), 5)
@@ -444,7 +505,7 @@ def test_headers_by_path_are_those_of_the_file(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("served", "shares"),
+    ("served", "expected"),
     [
         (
             {"": "", "docs": "a/b"},
@@ -456,10 +517,10 @@ def test_headers_by_path_are_those_of_the_file(make: Make) -> None:
     ],
 )
 def test_several_roots(
-    make: Make, root: Path, served: Mapping[str, str], shares: Mapping[str, int]
+    make: Make, root: Path, served: Mapping[str, str], expected: Mapping[str, int]
 ) -> None:
     shared = make({name: root / path for name, path in served.items()})
-    for path, status in shares.items():
+    for path, status in expected.items():
         response = shared.ask(shared.link(path))
         assert response.status == status, path
         assert status != 200 or body_of(response) == path.encode()
@@ -482,6 +543,8 @@ def test_a_root_that_is_a_link_is_known_by_both_paths(make: Make, root: Path) ->
 
 def test_a_folder_behind_another_root_is_not_taken_for_it(make: Make, root: Path) -> None:
     """/a is served from elsewhere: what the root has there cannot be reached, nor shared."""
+    (root / "sp ace" / "b").mkdir()
+    (root / "sp ace" / "b" / "beside.txt").write_bytes(SECRET)
     shared = make({"": root, "a": root / "sp ace"})
     assert shared.status(shared.link("a/b/beside.txt")) == 404
 

@@ -386,9 +386,10 @@ from pathlib import Path
 from aserve.shares.store import ShareStore
 store = ShareStore(Path({str(file)!r}))
 store.add(b"/srv/a", {NOW})
+before = store._connection
 if not os.fork():
     store.add(b"/srv/b", {NOW})
-    os._exit(0)
+    os._exit(store._connection is before)
 assert os.wait()[1] == 0
 store.add(b"/srv/c", {NOW})
 """
