@@ -107,7 +107,8 @@ class TlsOptions:
 
     `authority` has the certificate authorities to trust instead of the system's; with `insecure`
     nothing is verified. `certificate` and `key` are those of the client. `name` is sent (SNI) and
-    verified instead of the host of the URL.
+    verified instead of the host of the URL. With `resume`, connections resume the sessions of
+    earlier ones.
     """
 
     authority: str | None = None
@@ -115,6 +116,7 @@ class TlsOptions:
     certificate: str | None = None
     key: str | None = None
     name: str | None = None
+    resume: bool = False
 
     def check(self, target: Target) -> None:
         """Raise ParameterError if these are not for `target`, or cannot be used."""
