@@ -252,48 +252,6 @@ async def test_the_command_against_aserve(options, resumed, aserve, certificates
     assert "certificate of server by ca" in ran.err  # the text, since JSON is on standard output
 
 
-@pytest.mark.slow
-async def test_keys_of_tls_may_change_during_the_run(certificates, run_plan):
-    """RFC 8446 section 4.6.3: the client answers with a key update of its own."""
-    server = await asyncio.create_subprocess_exec(
-        *("openssl", "s_server", "-accept", "127.0.0.1:0", "-tls1_3"),
-        *("-cert", certificates / "server.pem", "-key", certificates / "server.key"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert server.stdin
-    assert server.stdout
-    seen = b""
-
-    async def until(text):
-        nonlocal seen
-        while text not in seen:
-            data = await server.stdout.read(4_096)
-            assert data
-            seen += data
-        seen = seen.partition(text)[2]
-
-    await until(b"ACCEPT 127.0.0.1:")
-    port = int((await server.stdout.readuntil(b"\n")) if b"\n" not in seen else seen.split()[0])
-
-    async def respond():
-        for _ in range(3):
-            await until(b"Host: ")
-            server.stdin.write(b"K\n")  # the server changes its keys, and asks the client to do so
-            await until(b"KEYUPDATE")
-            server.stdin.write(b"HTTP/1.1 200 OK\nContent-Length: 6\n\nhello\n")
-
-    responses = asyncio.create_task(respond())
-    plan = {"url": f"https://127.0.0.1:{port}/", "connections": 1, "requests": 3}
-    summary = (await run_plan(**plan, tls=TlsOptions(insecure=True))).summary
-    await responses
-    assert (summary.succeeded, summary.failed) == (3, 0)
-    assert summary.handshakes.handshake.count == 0  # on the one connection
-    server.kill()
-    await server.communicate()
-
-
 # -- Why they fail --------------------------------------------------------------------------------
 
 
