@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from abench.client.connection_pool import ConnectionPool
-from abench.client.socket_transport import SocketTransport
+from abench.client.socket_transport import OpeningTimes, SocketTransport
 from abench.client.tls_sessions import describe_session
 from abench.stats.handshakes import NO_SESSION
 
@@ -25,7 +25,7 @@ class ReopenedConnection(ABC):
         "_connected",
         "_failed_connects",
         "_is_closing",
-        "_opening_us",
+        "_opened_at_us",
         "_pool",
         "_transport",
         "cancel_connect",
@@ -41,7 +41,7 @@ class ReopenedConnection(ABC):
         self._awaits_first_byte = False  # a request is in flight, without a byte of its response
         self._is_closing = False  # closed by this side, which awaits connection_lost
         self._failed_connects = 0  # failed attempts since the last that succeeded
-        self._opening_us = 0  # how long the last connection with TLS took to open
+        self._opened_at_us = 0  # when the last connection with TLS was open
 
     cancel_connect: Callable[[], object] | None
     """Cancels the attempt to connect, while there is one."""
@@ -96,11 +96,12 @@ class ReopenedConnection(ABC):
             if self.cancel_connect:
                 self.cancel_connect()
 
-    def handshake_done(self, tls: ssl.SSLObject, connect_us: int, handshake_us: int) -> None:
+    def handshake_done(self, tls: ssl.SSLObject, times: OpeningTimes) -> None:
         """Record how long a connection with TLS took to open, and what TLS agreed on."""
-        self._opening_us = connect_us + handshake_us
+        self._opened_at_us = times.opened_at_us
         handshakes = self._pool.recorder.handshakes
-        handshakes.add(connect_us, handshake_us, resumed=bool(tls.session_reused))
+        resumed = bool(tls.session_reused)
+        handshakes.add(times.connect_us, times.handshake_us, resumed=resumed)
         if handshakes.session is NO_SESSION:
             handshakes.session = describe_session(tls)
 

@@ -12,12 +12,20 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 _READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP
 _WRITE_EVENTS = _READ_EVENTS | select.EPOLLOUT
 _CONNECTED = frozenset({0, errno.EISCONN})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY})
+
+
+class OpeningTimes(NamedTuple):
+    """How long TCP and the TLS handshake took, and when that was, in microseconds."""
+
+    connect_us: int
+    handshake_us: int
+    opened_at_us: int
 
 
 class TransportClient(Protocol):
@@ -26,7 +34,7 @@ class TransportClient(Protocol):
     def connection_made(self, transport: "SocketTransport") -> None:
         """Use a transport that is connected."""
 
-    def handshake_done(self, tls: ssl.SSLObject, connect_us: int, handshake_us: int) -> None:
+    def handshake_done(self, tls: ssl.SSLObject, times: OpeningTimes) -> None:
         """Note how long a connection with TLS took to open; connection_made comes next."""
 
     def connect_failed(

@@ -26,7 +26,8 @@ class WithoutHandshake(Connection):
         self._record_request(elapsed)
 
     def _record_request(self, elapsed: int) -> None:
-        self._pool.recorder.handshakes.request.append(elapsed - self._opening_us)
+        request_us = self.sent_at + elapsed - self._opened_at_us
+        self._pool.recorder.handshakes.request.append(request_us)
 
 
 class TlsOneShot(WithoutHandshake, OneShot):

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple, cast
 
 from abench.client import tls_errors
 from abench.client.proxy_tunnel import split_response
-from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
+from abench.client.socket_transport import (
+    OpeningTimes,
+    SocketPoller,
+    SocketTransport,
+    TransportClient,
+)
 from abench.client.tls_sessions import SessionStore
 from abench.plan.plan import Plan
 
@@ -150,8 +155,7 @@ class TlsTransport(SocketTransport):
             self._start_handshake()
 
     def _start_handshake(self) -> None:
-        self._began_us, before = _clock() // 1000, self._began_us
-        self._connect_us = self._began_us - before
+        self._connect_us = _clock() // 1000 - self._began_us
         settings = self._settings
         self._resumed = settings.sessions.take() if settings.sessions else None
         self._tls = tls = settings.context.wrap_bio(
@@ -162,6 +166,7 @@ class TlsTransport(SocketTransport):
         )
         self._read_plain, self._write_plain = tls.read, tls.write
         self._next_step = TlsTransport._handshake
+        self._began_us = _clock() // 1000  # what was before is not the server's: see ADR 63
         self._handshake()
 
     def _handshake(self) -> None:
@@ -173,8 +178,9 @@ class TlsTransport(SocketTransport):
         except OSError as error:
             self._on_end(error)
         else:
-            handshake_us = _clock() // 1000 - self._began_us
-            self._client.handshake_done(tls, self._connect_us, handshake_us)
+            now = _clock() // 1000
+            times = OpeningTimes(self._connect_us, now - self._began_us, now)
+            self._client.handshake_done(tls, times)
             super()._connected()  # a request is sent together with the last of the handshake
             self._send_records()
             if self._incoming.pending and self in self._poller.transports:
