@@ -75,7 +75,10 @@ def _nginx(name: str, product: str = "nginx", *, tls: bool = False, **values: st
     return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values, tls=tls)
 
 
-_NGINX_PAIR = "ssl_certificate $own/cert.pem; ssl_certificate_key $own/key.pem;"
+_NGINX_PAIR = (
+    "ssl_certificate $own/cert.pem; ssl_certificate_key $own/key.pem; "
+    "ssl_protocols TLSv1.2 TLSv1.3;"  # the second is not on by default before nginx 1.23.4
+)
 
 
 def _gzip(level: int) -> str:
