@@ -6,7 +6,7 @@ import resource
 from collections import Counter
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from aserve.http.subscribers import subscriber_of
+from aserve.http.subscribers import NO_ADDRESS, subscriber_of
 from aserve.http1.limits import Limits
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -215,7 +215,7 @@ class ConnectionLimiter(Generic[G]):
             self._by_client = self._count_by_client(connection if connections else None)
         client = subscriber_of(connection.client)
         by_client, held_by = self._by_client, self._descriptors_by_client
-        if (
+        if client != NO_ADDRESS and (
             by_client[client] + connections > limits.connections_per_client
             or held_by[client] + descriptors > limits.descriptors_per_client
         ):
