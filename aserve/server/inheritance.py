@@ -27,7 +27,8 @@ class Inherited(NamedTuple):
     the two ends of the pipe that those processes watch; or, with orders, the one that this process
     watches. orders: those to this process, which is a worker of the program that has started it.
     control: the socket of `aserve reload`. check: the host and the port that the program must have;
-    then it only is to tell whether it can start.
+    then it only is to tell whether it can start. is_activated: whether a service manager has opened
+    the listeners.
     """
 
     listeners: Sequence[Sequence[int]] = ()
@@ -36,6 +37,7 @@ class Inherited(NamedTuple):
     orders: int = -1
     control: int = -1
     check: tuple[str, int | None] | None = None
+    is_activated: bool = False
 
     @property
     def is_worker(self) -> bool:

@@ -49,6 +49,8 @@ OFF = {
     *("aserve.observability", "aserve.server.supervisor", "pickle"),
     *("aserve.server.model_worker", "aserve.transport.run_loop", "aserve.transport.models"),
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
+    *("aserve.config.unix_address", "aserve.server.unix_sockets", "aserve.server.activation"),
+    *("aserve.server.service_manager", "aserve.server.service_reports"),
 }
 """What settings ask for, and which is off."""
 

@@ -20,7 +20,7 @@ class AddressOptions(TypedDict, total=False):
             ADDRESS,
             "--host",
             value="ADDRESS",
-            text="Listen here; 0.0.0.0 for all.",
+            text="0.0.0.0 for all, unix:PATH.",
             show_default=default("host"),
             autocompletion=completion.hosts,
         ),
