@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import ListenError
 from tests.aserve import unix_clients
 from tests.aserve.services import TIMEOUT_S, service
+from tests.clients.running import program
 
 
 @pytest.fixture
@@ -229,6 +232,25 @@ def test_an_upgrade_keeps_them_and_its_variables_are_gone(
         (server,) = (found for found in find_servers() if found.pid == one.process.pid)
         assert "those of the service manager" in request_reload(server)
         one.stop()
+
+
+@pytest.mark.slow
+def test_systemd_opens_a_socket_and_starts_the_program(tmp_path: Path, root: Path) -> None:
+    """Its own program does what a socket unit says, without a systemd that runs."""
+    activate = program("systemd-socket-activate")
+    path = tmp_path / "a.sock"
+    command = [activate, f"--listen={path}", sys.executable, "-m", "aserve", str(root), "--quiet"]
+    with subprocess.Popen([*command, "--access-log=off"], stderr=subprocess.DEVNULL) as process:
+        try:
+            while True:
+                with suppress(FileNotFoundError, ConnectionRefusedError):
+                    assert unix_clients.get(path) == b"alpha"
+                    break
+                assert process.poll() is None
+            process.terminate()
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Unix sockets: who can connect, whose file it is, and what stays in a reload and an upgrade."""
 
+import errno
 import os
 import signal
 import socket
@@ -95,8 +96,13 @@ def test_a_user_whom_the_mode_excludes_cannot_connect(path: Path) -> None:
         connect(path).close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may give files to any group")
-def test_a_group_that_the_server_is_not_in_leaves_nothing(path: Path) -> None:
+def test_a_group_that_the_server_is_not_in_leaves_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chown", refuse)
     with pytest.raises(PermissionError):
         open_unix_socket(UnixAddress(str(path), group="0"), 16)
     assert not path.exists()
@@ -328,6 +334,22 @@ def test_all_workers_accept_on_one_socket(root: Path, path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("model", NAMES)
+def test_several_workers_of_every_model_share_it(root: Path, path: Path, model: str) -> None:
+    file = configure(root, f"host = 'unix:{path}'", "access-log = 'off'", f"model = '{model}'")
+    program, _ = start(f"--config={file}", "--workers=2")
+    with stopped_at_the_end(program):
+        for _ in range(8):
+            assert get(path) == b"alpha"
+        (root / "b.txt").write_text("beta")
+        assert request_reload(RunningServer(program.pid, 0)) == ""
+        assert get(path, "/b.txt") == b"beta"
+        program.terminate()
+        assert program.wait(TIMEOUT_S) == 0
+        assert not path.exists()
+
+
+@pytest.mark.slow
 def test_a_server_that_was_killed_is_followed_by_another(root: Path, path: Path) -> None:
     arguments = (root, f"--host=unix:{path}", "--access-log=off")
     first, _ = start(*arguments)
@@ -419,14 +441,40 @@ def test_an_upgrade_keeps_the_socket(root: Path, path: Path, options: tuple[str,
             process.stderr.readline()
             identity = path.stat().st_ino
             assert get(path) == b"alpha"
-            configure(root, f"host = 'unix:{path}'", "access-log = 'off'")
-            file.write_text(file.read_text().replace(str(root), str(other)))
+            configure(other, f"host = 'unix:{path}'", "access-log = 'off'")
             process.send_signal(signal.SIGUSR2)
             while get(path) != b"beta":
                 pass
             assert path.stat().st_ino == identity
             process.terminate()
             assert process.wait(TIMEOUT_S) == 0
+            assert not path.exists()
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_stop_in_an_upgrade_removes_the_file(root: Path, path: Path) -> None:
+    """One process serves on beside the new program while a client stays."""
+    other = root.with_name("beta")
+    other.mkdir()
+    (other / "a.txt").write_text("beta")
+    address = (f"host = 'unix:{path}'", "access-log = 'off'")
+    file = configure(root, *address)
+    command = [sys.executable, "-m", "aserve", f"--config={file}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr
+            process.stderr.readline()
+            process.stderr.readline()
+            with closing(connect(path)) as kept:
+                assert request(kept).endswith(b"alpha")
+                configure(other, *address)
+                process.send_signal(signal.SIGUSR2)
+                while get(path) != b"beta":
+                    pass
+                process.terminate()
+                assert process.wait(TIMEOUT_S) == 0
             assert not path.exists()
         finally:
             process.kill()
