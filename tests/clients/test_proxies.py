@@ -6,15 +6,16 @@ Each client has an address of 127.0.0.0/8 and sends the headers of a proxy itsel
 import re
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.aserve.tls.issuing import client_context, issue
 from tests.clients.running import TIMEOUT_S, RunningServer, program, serving
 
 pytestmark = pytest.mark.slow  # it needs other programs
@@ -43,10 +44,13 @@ class Proxy(NamedTuple):
 def _nginx(part: str, folder: Path, port: int) -> str:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    pair = folder / "pair.crt", folder / "pair.secret"
+    tls = f"ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]};"
+    listen = f"listen 127.0.0.1:{port}" + (f" ssl; {tls}" if pair[0].exists() else ";")
     return f"""
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;
 events {{}}
-http {{ access_log off; {paths} server {{ listen 127.0.0.1:{port}; {part} }} }}"""
+http {{ access_log off; {paths} server {{ {listen} {part} }} }}"""
 
 
 def _caddy(part: str, _folder: Path, port: int) -> str:
@@ -98,6 +102,7 @@ def configuration(name: str) -> str:
 @contextmanager
 def in_front(name: str, address: str, folder: Path) -> Iterator[int]:
     """Run a proxy in front of a server until the block ends; the value is its port."""
+    folder.mkdir(exist_ok=True)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     proxy, file = PROXIES[name], folder / "configuration"
@@ -145,7 +150,10 @@ class Behind(NamedTuple):
 
 
 def _ask(port: int, client: str = CLIENT, **headers: str) -> tuple[int, dict[str, str]]:
-    connection = HTTPConnection("127.0.0.1", port, TIMEOUT_S, source_address=(client, 0))
+    return _response(HTTPConnection("127.0.0.1", port, TIMEOUT_S, (client, 0)), headers)
+
+
+def _response(connection: HTTPConnection, headers: Mapping[str, str]) -> tuple[int, dict[str, str]]:
     try:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request("GET", "/index.html", headers={"Host": "a.test", **named})
@@ -156,16 +164,16 @@ def _ask(port: int, client: str = CLIENT, **headers: str) -> tuple[int, dict[str
         connection.close()
 
 
+OPTIONS = ("--proxy-trust", "127.0.0.1", "--deny", DENIED, "--hsts", "60")
+
+
 @pytest.fixture(params=PROXIES)
 def behind(request: pytest.FixtureRequest, root: Path, tmp_path: Path) -> Iterator[Behind]:
     program(request.param)
-    log, folder = tmp_path / "log", tmp_path / "proxy"
-    folder.mkdir()
-    options = ("--proxy-trust", "127.0.0.1", "--deny", DENIED, "--hsts", "60")
-    options += ("--allowed-hosts", "a.test")
+    log = tmp_path / "log"
     with (
-        serving(root, log, *options) as server,
-        in_front(request.param, server.address, folder) as port,
+        serving(root, log, *OPTIONS, "--allowed-hosts", "a.test") as server,
+        in_front(request.param, server.address, tmp_path / "proxy") as port,
     ):
         yield Behind(server, log, partial(_ask, port))
 
@@ -184,6 +192,38 @@ def test_each_client_is_known_and_none_can_pretend_to_be_another(behind: Behind)
         assert behind.ask(Host="lie.test")[0] == 421
     asked = [CLIENT, CLIENT, "127.0.0.5", "127.0.0.6", DENIED, DENIED, DENIED, CLIENT]
     assert behind.clients() == asked * 4
+
+
+def test_clients_behind_two_proxies_are_known(root: Path, tmp_path: Path) -> None:
+    program("nginx")
+    log = tmp_path / "log"
+    with (
+        serving(root, log, *OPTIONS) as server,
+        in_front("nginx", server.address, tmp_path / "inner") as inner,
+        in_front("nginx", f"127.0.0.1:{inner}", tmp_path / "outer") as port,
+    ):
+        behind = Behind(server, log, partial(_ask, port))
+        for _ in range(4):
+            assert behind.ask(**LIES)[0] == 200
+            assert behind.ask(DENIED, **LIES)[0] == 403
+        assert behind.clients() == [CLIENT, DENIED] * 4
+
+
+def test_a_client_that_came_by_tls_is_told_to_keep_to_it(root: Path, tmp_path: Path) -> None:
+    program("nginx")
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    issue(folder, "pair")
+    with (
+        serving(root, tmp_path / "log", *OPTIONS) as server,
+        in_front("nginx", server.address, folder) as port,
+    ):
+        for _ in range(4):
+            context = client_context()
+            connection = HTTPSConnection("localhost", port, timeout=TIMEOUT_S, context=context)
+            status, headers = _response(connection, {"X_Forwarded_Proto": "http"})
+            assert status == 200
+            assert headers["Strict-Transport-Security"] == "max-age=60"
 
 
 def test_the_page_has_a_configuration_for_each() -> None:

@@ -271,9 +271,10 @@ def test_a_contradiction_is_of_no_client_and_never_cached(root: Path) -> None:
     assert [line.split()[0] for line in lines] == [OTHER, "127.0.0.1"] * ROUNDS
 
 
-def test_a_reload_changes_who_is_trusted_on_connections_that_stay(root: Path) -> None:
+@pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
+def test_a_reload_changes_who_is_trusted_on_connections_that_stay(root: Path, model: str) -> None:
     lines: list[str] = []
-    with aserve.Server(root, access_log=lines.append) as server:
+    with aserve.Server(root, access_log=lines.append, model=model) as server:
         url = urlsplit(server.url)
         with socket.create_connection((str(url.hostname), int(url.port or 0)), 60) as sock:
             for trust in ((), LOCAL, (), ("10.0.0.0/8",), LOCAL):
