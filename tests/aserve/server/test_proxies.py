@@ -7,6 +7,7 @@ is asked for by the next one, on the same connection and on others.
 import asyncio
 import base64
 import os
+import random
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -179,6 +180,42 @@ async def stranger_to(server) -> AsyncIterator[Client]:
     yield Client(*streams)
     streams[1].close()
     await streams[1].wait_closed()
+
+
+def any_request(choose: random.Random) -> tuple[bytes, str, str]:
+    """Return a request, what is seen of it from a proxy, and what from a stranger."""
+    client, scheme = choose.choice([CLIENT, OTHER, "2001:db8::1"]), choose.choice(["http", "https"])
+    host, own = choose.choice(["a.test", "b.test", ""]), choose.choice(["a.test", "c.test"])
+    node = f'"[{client}]"' if ":" in client else client
+    forwarded = f"Forwarded: for={node};proto={scheme}" + (f";host={host}" if host else "")
+    lines = [f"X-Forwarded-For: 9.9.9.9, {client}", f"X-Forwarded-Proto: {scheme}"]
+    lines += [f"X-Forwarded-Host: {host}"] if host else []
+    both = [*lines, forwarded.replace("Forwarded: ", "Forwarded: for=_x, ")]
+    said = choose.choice([lines, [forwarded], both])
+    choose.shuffle(said)
+    target = choose.choice(["/a.txt", "/sub/", "/none"])
+    request = head(target, "", *said, f"Cookie: {choose.random()}", host=own)
+    return request, f"{scheme} {host or own} {client}", f"http {own} 127.0.0.2"
+
+
+@pytest.mark.usefixtures("shown")
+@pytest.mark.parametrize("seed", range(3))
+async def test_any_requests_on_any_connections_are_each_of_their_own_client(
+    root: Path, seed: int
+) -> None:
+    choose = random.Random(seed)
+    async with (
+        serving(Settings(root, proxy_trust=LOCAL), cache=True) as (server, *proxies),
+        stranger_to(server) as stranger,
+    ):
+        for _ in range(300):
+            request, by_proxy, by_stranger = any_request(choose)
+            asker = choose.choice([*proxies, *proxies, stranger])
+            expected = by_stranger if asker is stranger else by_proxy
+            assert seen(expected) in await asker.ask(request)
+            await until_cached(server)
+        assert server.cache
+        assert len(server.cache._by_key) > 20
 
 
 async def test_sites_are_chosen_by_the_host_that_the_client_asked_for(root: Path) -> None:
