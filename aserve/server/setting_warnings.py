@@ -23,6 +23,7 @@ from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
 from aserve.server.listeners import ListenError, is_for_this_machine
+from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
 
@@ -88,12 +89,15 @@ def _reachable(configuration: Configuration) -> Warnings:
     if address := configuration.settings.unix_address:  # which no browser reaches
         if address.mode & stat.S_IWOTH:
             yield "host", f"everyone on this machine may connect to {address.name}"
+        yield from warnings_behind_proxy(configuration.settings)
         return
     try:
         if is_for_this_machine(configuration.settings.host):
             yield from _rebinding(configuration)
             yield from _other_sites(configuration)
+            yield from warnings_behind_proxy(configuration.settings)
         else:
+            yield from warnings_of_trust(configuration.settings)
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
     except ListenError as error:
@@ -273,7 +277,8 @@ def _writing(configuration: Configuration) -> Warnings:
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
-    if settings.hsts and not settings.unix_address and is_for_this_machine(settings.host):
+    has_proxy = bool(settings.proxy_trust or settings.unix_address)
+    if settings.hsts and not has_proxy and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 
 

@@ -545,3 +545,25 @@ def test_tls_on_a_unix_socket(start, trusting, tmp_path, model):
         assert b"".join(iter(lambda: client.recv(65_536), b"")).endswith(b"alpha")
     server.stop()
     assert [line.split()[0] for line in lines] == ["-"]
+
+
+def test_a_proxy_that_comes_by_tls_says_by_what_its_clients_came(start, trusting, directory):
+    """On its connections, whose scheme is https to all others, and with limits of their own."""
+    lines = []
+    trust = {"proxy_trust": ("127.0.0.1",), "deny": ("192.0.2.66",), "hsts": 60}
+    limits = Limits(max_connections_per_ip=1)
+    _, address = start(access_log=lines.append, limits=limits, **trust)
+    with connect(address, trusting), connect(address, trusting):
+        for _ in range(3):
+            for client, scheme, status in (
+                *(("192.0.2.1", "https", 200), ("192.0.2.2", "http", 308)),
+                *(("192.0.2.66", "https", 403), ("192.0.2.3", "", 200)),
+            ):
+                headers = {"X-Forwarded-For": client, "X-Forwarded-Proto": scheme}
+                response, body = ask(address, trusting, headers=headers)
+                assert response.status == status
+                assert (response.headers["Strict-Transport-Security"] is not None) == (
+                    status == 200
+                )
+                assert (body == (directory / "a.txt").read_bytes()) == (status == 200)
+                assert lines.pop().startswith(f"{client} - - ")
