@@ -49,6 +49,11 @@ OFF = {
     *("aserve.observability", "aserve.server.supervisor", "pickle"),
     *("aserve.server.model_worker", "aserve.transport.run_loop", "aserve.transport.models"),
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
+    *("segno", "aserve.cli.lan", "aserve.cli.qr_code", "aserve.cli.port_file"),
+    *("aserve.server.lan_addresses", "aserve.server.multicast_dns", "aserve.server.exposure"),
+    *("aserve.server.auto_stop", "aserve.server.downloads", "aserve.linux.tcp_connections"),
+    *("aserve.server.shared_authority", "aserve.policies.shared_authority"),
+    "aserve.handlers.authority_certificate",
 }
 """What settings ask for, and which is off."""
 
