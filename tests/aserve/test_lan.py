@@ -216,6 +216,19 @@ def test_the_code_of_one_file_leads_to_it(
     assert caption == f"scan to open: {ORIGINS[0]}a%20film.mkv"
 
 
+def test_phones_trust_the_authority_before_they_open_the_site(
+    terminal: Any, settings: Settings, tmp_path: Path
+) -> None:
+    terminal(80, 40)
+    shared = Settings(tmp_path, https=True, share_ca=True)
+    lines = list(format_codes(shared, ["https://192.168.1.20:8000/"]))
+    certificate, site = [line for line in lines if line.startswith("scan ")]
+    url = certificate.partition(": ")[2]
+    assert url == "http://192.168.1.20:8000/.aserve/ca.pem"
+    assert "\n".join(format_qr_code(url, 80, 40, use_color=True)) in "\n".join(lines)
+    assert site == "scan to open: https://192.168.1.20:8000/"
+
+
 def test_where_a_code_cannot_be_read_there_is_none(
     settings: Settings, terminal: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
