@@ -37,8 +37,9 @@ class ListenerGroups:
 
     @property
     def ports(self) -> set[int]:
-        """The ports of all sockets."""
-        return {int(one.getsockname()[1]) for one in self.sockets}
+        """The ports of all sockets that have one."""
+        families = {socket.AF_INET, socket.AF_INET6}
+        return {int(one.getsockname()[1]) for one in self.sockets if one.family in families}
 
     def assign(self, settings: Settings) -> list[Group]:
         """Return the sockets of each worker; open those that are missing. Raises ListenError.
