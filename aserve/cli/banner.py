@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aserve.config.pages import PLAIN_URLS
@@ -17,8 +17,22 @@ from aserve.server.listeners import lan_url, url
 from aserve.version import __version__
 
 
-def format_banner(settings: Settings, listener: socket.socket, file: Path | None = None) -> str:
-    """Return the banner of a server that listens. file: what options were read from."""
+def format_banner(
+    settings: Settings,
+    listener: socket.socket,
+    file: Path | None = None,
+    origins: Sequence[str] | None = None,
+) -> str:
+    """Return the banner of a server that listens.
+
+    file: what options were read from. origins: URLs by which others reach the server, the best one
+    first, None where they were not looked for.
+    """
+    if origins is None:
+        origins = list(filter(None, [lan_url(listener, settings.scheme)]))
+        hint = "with --lan, others in your network can open it"
+    else:
+        hint = "no network is found: only this machine can open it"
     address = url(listener, settings.scheme)
     is_default = settings.port is not None or f":{DEFAULT_PORT}/" in address
     port_note = "" if is_default else f"   (port {DEFAULT_PORT} is taken)"
@@ -26,7 +40,8 @@ def format_banner(settings: Settings, listener: socket.socket, file: Path | None
         (
             f"aserve {__version__} serves {_served(settings)}",
             f"  open   {home_url(settings, listener)}{port_note}",
-            *_share_line(settings, listener),
+            *_share_lines(settings.root, origins, hint),
+            *_trust_lines(settings, [*origins, address][0]),
             *(line for site in settings.sites for line in _site_lines(site, listener)),
             *_live_line(settings),
             *_write_lines(settings, address),
@@ -42,15 +57,34 @@ def _served(settings: Settings) -> str:
     return with_sites(root, settings.sites)
 
 
-def _share_line(settings: Settings, listener: socket.socket) -> list[str]:
-    """Return how others open the root; sites are opened by their names."""
-    if not settings.root:
+def _share_lines(root: Root, origins: Sequence[str], hint: str) -> list[str]:
+    """Return how others open the root, or a hint; sites are opened by their names."""
+    if not root:
         return []
-    shared = lan_url(listener, settings.scheme)
-    home = shared + _home(settings.root)
+    first, *others = [origin + home_of(root) for origin in origins] or [hint]
+    return [f"  share  {first}", *(f"         {url}" for url in others)]
+
+
+def _trust_lines(settings: Settings, origin: str) -> list[str]:
+    """Return where phones get the authority of --https if it is shared, and what to compare."""
+    if not settings.share_ca:
+        return []
+    from aserve.server.shared_authority import authority_fingerprint
+
+    fingerprint = authority_fingerprint()
+    middle = len(fingerprint) // 2
     return [
-        f"  share  {home if shared else 'with --host 0.0.0.0, others in your network can open it'}"
+        f"  trust  {certificate_url(origin)}",
+        f"         SHA-256 {fingerprint[:middle]}",
+        f"                 {fingerprint[middle + 1 :]}",
     ]
+
+
+def certificate_url(origin: str) -> str:
+    """Return where phones get the certificate of the authority: by http, before they trust it."""
+    from aserve.handlers.authority_certificate import PATH
+
+    return origin.replace("https://", "http://", 1).rstrip("/") + PATH
 
 
 def _site_lines(site: VirtualHost, listener: socket.socket) -> Iterator[str]:
@@ -126,10 +160,11 @@ def home_url(settings: Settings, listener: socket.socket) -> str:
     Without a root it is that of the first site.
     """
     if settings.root:
-        return url(listener, settings.scheme) + _home(settings.root)
-    return _site_url(settings.sites[0], listener) + _home(settings.sites[0].settings.root)
+        return url(listener, settings.scheme) + home_of(settings.root)
+    return _site_url(settings.sites[0], listener) + home_of(settings.sites[0].settings.root)
 
 
-def _home(root: Root) -> str:
+def home_of(root: Root) -> str:
+    """Return what follows the slash of a URL that opens a root: the name of the one file, or ""."""
     name = os.fsencode(home_name(root))
     return TargetPath(tuple(name.split(b"/")), is_directory=False).location()[1:]

@@ -1,10 +1,12 @@
 """Serves what the command line asks for until a signal stops it."""
 
 import gc
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,7 @@ from aserve.transport.registry import DEFAULT
 
 if TYPE_CHECKING:
     from aserve.cli.options import CommandOptions
+    from aserve.server.auto_stop import AutoStop
 
 
 def serve_site(paths: Sequence[str], options: "CommandOptions") -> int:
@@ -71,13 +74,17 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     signals = program_signals()
     blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    control_socket = _open_control_socket(listeners[0][0], inherited or Inherited())
-    if not (quiet or inherited):
-        _print_start(configuration, listeners[0])
-    is_watched = not quiet and sys.stderr and sys.stderr.isatty()
-    print_line = print_message if is_watched else discard_line
-    reloading = Reloading(current, watched, control_socket, inherited or Inherited())
-    return run(settings, current, signals, listeners, print_line, reloading)
+    legacy = inherited or Inherited()
+    control_socket = _open_control_socket(listeners[0][0], legacy)
+    reloading = Reloading(current, watched, control_socket, legacy)
+    reloading = reloading._replace(auto_stop=_auto_stop(configuration, legacy))
+    with _port_file(configuration, listeners[0][0], inherited) as on_move:
+        if not (quiet or inherited):
+            _print_start(configuration, listeners[0])
+        is_watched = not quiet and sys.stderr and sys.stderr.isatty()
+        print_line = print_message if is_watched else discard_line
+        reloading = reloading._replace(on_move=on_move)
+        return run(settings, current, signals, listeners, print_line, reloading)
 
 
 def _files_of(configuration: Configuration) -> Iterator[Path]:
@@ -98,6 +105,33 @@ def _open_control_socket(listener: socket.socket, inherited: Inherited) -> Contr
     return None if inherited.is_worker else open_control_socket(port, inherited.control)
 
 
+def _auto_stop(configuration: Configuration, inherited: Inherited) -> "AutoStop | None":
+    """Return what ends the server by itself, None for nothing."""
+    after, idle = configuration.stop_after, configuration.idle_exit
+    if not (any(after) or idle):
+        for descriptor in inherited.auto_stop:
+            os.close(descriptor)
+        return None
+    from aserve.linux.tcp_connections import can_tell
+    from aserve.server.auto_stop import AutoStop, StopConditions
+
+    if idle and not can_tell():
+        raise SettingsError("idle_exit", "needs /proc/net/tcp, by which it sees who is connected")
+    return AutoStop(StopConditions(after, idle), inherited.auto_stop)
+
+
+def _port_file(
+    configuration: Configuration, listener: socket.socket, inherited: Inherited | None
+) -> AbstractContextManager[Callable[[int], object]]:
+    """Return what has a file with the port in a block, if one is asked for."""
+    if not configuration.port_file or (inherited and inherited.is_worker):
+        return nullcontext(lambda _port: None)
+    from aserve.cli.port_file import port_file
+
+    port = listener.getsockname()[1]
+    return port_file(configuration.port_file, port, is_first=not inherited)
+
+
 def _open_site(address: str) -> None:
     from aserve.cli.browser import open_browser
 
@@ -113,13 +147,31 @@ def _print_start(configuration: Configuration, listeners: Sequence[socket.socket
         )
     for line in dict.fromkeys(_problems(settings)):
         print_message(line)
-    if not all(map(is_loopback, listeners)):
-        from aserve.server.setting_warnings import risks_beyond_this_machine
-
-        for setting, reason in risks_beyond_this_machine(settings):
-            print_message(f"{label_of(setting, configuration.sources)}: {reason}")
+    for setting, reason in _risks(configuration, listeners):
+        print_message(f"{label_of(setting, configuration.sources)}: {reason}")
     file = configuration.file.file if configuration.file else None
-    write_stderr(format_banner(settings, listeners[0], file))
+    if not configuration.lan:
+        write_stderr(format_banner(settings, listeners[0], file))
+        return
+    from aserve.cli.lan import format_codes
+    from aserve.server.lan_addresses import lan_urls
+
+    origins = lan_urls(listeners, settings.scheme)
+    write_stderr(format_banner(settings, listeners[0], file, origins))
+    if codes := list(format_codes(settings, origins)):
+        write_stderr("\n".join(codes))
+
+
+def _risks(
+    configuration: Configuration, listeners: Sequence[socket.socket]
+) -> Iterator[tuple[str, str]]:
+    """Yield what a user should know, by settings, where others can reach the server."""
+    if all(map(is_loopback, listeners)):
+        return
+    from aserve.server.exposure import risks_beyond_this_machine, risks_in_the_network
+
+    risks = risks_in_the_network if configuration.lan else risks_beyond_this_machine
+    yield from risks(configuration.settings)
 
 
 def _problems(settings: Settings) -> Iterator[str]:

@@ -35,6 +35,12 @@ class ListenerGroups:
         """The port of the first one, 0 if there is none."""
         return int(self.sockets[0].getsockname()[1]) if self.sockets else 0
 
+    @property
+    def ports(self) -> set[int]:
+        """The ports of all sockets that have one."""
+        families = {socket.AF_INET, socket.AF_INET6}
+        return {int(one.getsockname()[1]) for one in self.sockets if one.family in families}
+
     def assign(self, settings: Settings) -> list[Group]:
         """Return the sockets of each worker; open those that are missing. Raises ListenError.
 

@@ -5,13 +5,13 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from socket import socket
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
@@ -25,6 +25,9 @@ from aserve.server.listeners import ListenError, close_all, url
 from aserve.server.orders import ReloadError, WorkerLink, reload_workers
 from aserve.server.signals import REOPEN_LOG, RETIRE_WORKER, Signals
 from aserve.transport.internal_errors import describe_exception
+
+if TYPE_CHECKING:
+    from aserve.server.auto_stop import AutoStop
 
 _LEAVING_S = 2.0
 """How long a former address is accepted on, for the clients that are on their way to it.
@@ -78,12 +81,16 @@ class Reloading(NamedTuple):
 
     source: None for one that keeps its settings. watched: files whose change is a reason to
     read them. control_socket: what `aserve reload` connects to. inherited: from the program before.
+    on_move: called with the port after a reload has changed it. auto_stop: what ends the server by
+    itself, None for nothing.
     """
 
     source: ConfigurationSource | None = None
     watched: WatchedFiles = WatchedFiles(())
     control_socket: ControlSocket | None = None
     inherited: Inherited = Inherited()
+    on_move: Callable[[int], object] = lambda _port: None
+    auto_stop: "AutoStop | None" = None
 
 
 class Manager(ABC):
@@ -117,6 +124,14 @@ class Manager(ABC):
         )
         self._certificates = CertificateWatch(self._control, self._present)
         self._certificates.use(self._settings)
+        if auto_stop := self._reloading.auto_stop:
+            auto_stop.use(self._control, self._end, lambda: self._groups.ports)
+
+    def _end(self, reason: str) -> None:
+        """Stop the server by itself."""
+        if not self._is_stopping:
+            _logger.warning("stopping: %s", reason)
+            self._stop()
 
     def _present(self, settings: Settings) -> None:
         """Have new connections get other certificates. No other setting is another one."""
@@ -213,6 +228,7 @@ class Manager(ABC):
         if self._groups is not former:
             _logger.warning("listening at %s", url(self._groups.sockets[0], settings.scheme))
             self._control.change_port(self._groups.port)
+            self._reloading.on_move(self._groups.port)
         self._retire_from(former, retiring)
 
     def _follow(self, settings: Settings, *, must_replace: bool) -> list[Worker]:
@@ -265,6 +281,11 @@ class Manager(ABC):
         """Close this process's copies of all listening sockets."""
         close_all(self._groups.sockets)
         close_all(self._leaving)
+
+    @property
+    def _auto_stop(self) -> Sequence[int]:
+        """The descriptors by which another program goes on as this one, () for nothing."""
+        return self._reloading.auto_stop.descriptors if self._reloading.auto_stop else ()
 
     def _names_of_processes(self) -> tuple[str, ...]:
         has_pool = self._settings.model_info.uses_event_loop

@@ -174,7 +174,7 @@ class SingleProcess(Manager):
 
     def _legacy(self) -> Inherited:
         """Return what every program that this one starts gets from it."""
-        return Inherited(descriptors_of(self._groups.groups))
+        return Inherited(descriptors_of(self._groups.groups), auto_stop=self._auto_stop)
 
     def _replace_workers(self, settings: Settings) -> list[Worker]:
         """Start the program anew: other processes are needed, or another address or log."""

@@ -128,7 +128,8 @@ class Supervisor(Manager):
         listeners = descriptors_of(self._groups.groups)
         links = [(one.pid, one.link.fileno()) for one in self._workers.values()]
         control = self._control.descriptor
-        exec_program(Inherited(listeners, links, self._lifeline, control=control))
+        inherited = Inherited(listeners, links, self._lifeline, control=control)
+        exec_program(inherited._replace(auto_stop=self._auto_stop))
 
     def _stop(self) -> None:
         # Nothing is printed for a second signal: it does not wait.

@@ -88,7 +88,7 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         lines = banner(process)
         assert str(directory) in lines[0]
         assert get(url_in(lines) + "a.txt") == (200, b"alpha")
-        assert "--host" in lines[2]
+        assert "--lan" in lines[2]
         assert "Ctrl-C" in lines[3]
         assert stop(process) == (0, "")
 
