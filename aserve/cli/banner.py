@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aserve.config.pages import PLAIN_URLS
@@ -24,26 +24,35 @@ def format_banner(
     settings: Settings,
     listener: socket.socket,
     file: Path | None = None,
+    origins: Sequence[str] | None = None,
     *,
     is_activated: bool = False,
 ) -> str:
     """Return the banner of a server that listens.
 
-    file: what options were read from. is_activated: whether a service manager has chosen the port.
+    file: what options were read from. origins: URLs by which others reach the server, the best one
+    first, None where they were not looked for. is_activated: whether a service manager has chosen
+    the port.
     """
+    if origins is None:
+        origins = list(filter(None, [lan_url(listener, settings.scheme)]))
+        hint = "with --lan, others in your network can open it"
+    else:
+        hint = "no network is found: only this machine can open it"
     is_found = settings.port is None and not is_activated
     is_expected = not is_found or port_of(listener) in {0, DEFAULT_PORT}
     port_note = "" if is_expected else f"   (port {DEFAULT_PORT} is taken)"
-    curl = _curl(listener)
+    address, curl = _base_url(settings, listener), _curl(listener)
     opener = "" if curl == _CURL else f"{curl} "
     return "\n".join(
         (
             f"aserve {__version__} serves {_served(settings)}",
             f"  open   {opener}{home_url(settings, listener)}{port_note}",
-            *_share_line(settings, listener),
+            *(_share_lines(settings.root, origins, hint) if port_of(listener) else ()),
+            *_trust_lines(settings, [*origins, address][0]),
             *(line for site in settings.sites for line in _site_lines(site, listener, curl)),
             *_live_line(settings),
-            *_write_lines(settings, _base_url(settings, listener), curl),
+            *_write_lines(settings, address, curl),
             *([f"  config {printable(str(file))}"] if file else []),
             "  stop   Ctrl-C",
         )
@@ -56,14 +65,26 @@ def _served(settings: Settings) -> str:
     return with_sites(root, settings.sites)
 
 
-def _share_line(settings: Settings, listener: socket.socket) -> list[str]:
-    """Return how others open the root; sites are opened by their names."""
-    if not settings.root or listener.family == socket.AF_UNIX:
+def _share_lines(root: Root, origins: Sequence[str], hint: str) -> list[str]:
+    """Return how others open the root, or a hint; sites are opened by their names."""
+    if not root:
         return []
-    shared = lan_url(listener, settings.scheme)
-    home = shared + _home(settings.root)
+    first, *others = [origin + home_of(root) for origin in origins] or [hint]
+    return [f"  share  {first}", *(f"         {url}" for url in others)]
+
+
+def _trust_lines(settings: Settings, origin: str) -> list[str]:
+    """Return where phones get the authority of --https if it is shared, and what to compare."""
+    if not settings.share_ca:
+        return []
+    from aserve.server.shared_authority import authority_fingerprint
+
+    fingerprint = authority_fingerprint()
+    middle = len(fingerprint) // 2
     return [
-        f"  share  {home if shared else 'with --host 0.0.0.0, others in your network can open it'}"
+        f"  trust  {certificate_url(origin)}",
+        f"         SHA-256 {fingerprint[:middle]}",
+        f"                 {fingerprint[middle + 1 :]}",
     ]
 
 
@@ -83,6 +104,13 @@ def _base_url(settings: Settings, listener: socket.socket) -> str:
     if listener.family == socket.AF_UNIX:
         return f"{settings.scheme}://localhost/"
     return url(listener, settings.scheme)
+
+
+def certificate_url(origin: str) -> str:
+    """Return where phones get the certificate of the authority: by http, before they trust it."""
+    from aserve.handlers.authority_certificate import PATH
+
+    return origin.replace("https://", "http://", 1).rstrip("/") + PATH
 
 
 def _site_lines(site: VirtualHost, listener: socket.socket, curl: str) -> Iterator[str]:
@@ -159,10 +187,11 @@ def home_url(settings: Settings, listener: socket.socket) -> str:
     Without a root it is that of the first site.
     """
     if settings.root:
-        return _base_url(settings, listener) + _home(settings.root)
-    return _site_url(settings.sites[0], listener) + _home(settings.sites[0].settings.root)
+        return _base_url(settings, listener) + home_of(settings.root)
+    return _site_url(settings.sites[0], listener) + home_of(settings.sites[0].settings.root)
 
 
-def _home(root: Root) -> str:
+def home_of(root: Root) -> str:
+    """Return what follows the slash of a URL that opens a root: the name of the one file, or ""."""
     name = os.fsencode(home_name(root))
     return TargetPath(tuple(name.split(b"/")), is_directory=False).location()[1:]

@@ -27,7 +27,7 @@ hosts = _offer(
     {
         "localhost": "this machine only",
         "0.0.0.0": "all IPv4 addresses",  # noqa: S104
-        "::": "all addresses",
+        "*": "all addresses",
         "unix:/run/aserve.sock": "a Unix socket",
     }
 )
@@ -88,6 +88,8 @@ write_areas = _offer(
 conflicts = _offer(
     {"error": "refuse it, the default", "replace": "the old file goes", "rename": "another name"}
 )
+stops = _offer({"2h": "two hours", "1-download": "", "3-downloads": "", "1d,5-downloads": ""})
+times = _offer({"90s": "", "15m": "", "2h": "", "1d": ""})
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
 dispatches = _offer(dict.fromkeys(DISPATCHES, ""))
 access_logs = _offer({"off": "no log, not even on a terminal", "-": "standard output"})

@@ -5,7 +5,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from aserve.transport.registry import DEFAULT
 
 if TYPE_CHECKING:
     from aserve.cli.options import CommandOptions
+    from aserve.server.auto_stop import AutoStop
     from aserve.server.service_manager import ServiceManager
 
 
@@ -47,10 +49,18 @@ def serve_site(paths: Sequence[str], options: "CommandOptions") -> int:
     configuration = read_configuration(paths, options)
     if configuration.watch_config and options.get("config") == NO_FILE:
         raise SettingsError("--watch-config", "has no effect with --config off")
-    if configuration.open and configuration.settings.unix_address:
-        raise SettingsError("--open", "no browser opens a Unix socket")
+    if configuration.settings.unix_address:
+        _check_unix_options(configuration)
     with named_by(configuration.sources):
         return _serve(configuration, CurrentConfiguration(configuration, paths, options))
+
+
+def _check_unix_options(configuration: Configuration) -> None:
+    """Reject options of the program that a Unix socket has no use for."""
+    if configuration.open:
+        raise SettingsError("--open", "no browser opens a Unix socket")
+    if configuration.port_file:
+        raise SettingsError("--port-file", "a Unix socket has no port")
 
 
 def read_settings(paths: Sequence[str], options: "CommandOptions") -> Settings:
@@ -79,15 +89,19 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     signals = program_signals()
     blocked = signals.handled | WORKER_SIGNALS.handled | {RETIRE_WORKER, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
-    control_socket = _open_control_socket(listeners[0], inherited or Inherited())
-    if not (quiet or inherited):
-        _print_start(configuration, groups)
-    is_watched = not quiet and sys.stderr and sys.stderr.isatty()
-    print_line = print_message if is_watched else discard_line
-    reloading = Reloading(
-        current, watched, control_socket, inherited or Inherited(), _find_service_manager()
+    legacy = inherited or Inherited()
+    control_socket = _open_control_socket(listeners[0], legacy)
+    reloading = Reloading(current, watched, control_socket, legacy)
+    reloading = reloading._replace(
+        service_manager=_find_service_manager(), auto_stop=_auto_stop(configuration, legacy)
     )
-    return run(settings, current, signals, groups, print_line, reloading)
+    with _port_file(configuration, listeners[0], inherited) as on_move:
+        if not (quiet or inherited):
+            _print_start(configuration, groups)
+        is_watched = not quiet and sys.stderr and sys.stderr.isatty()
+        print_line = print_message if is_watched else discard_line
+        reloading = reloading._replace(on_move=on_move)
+        return run(settings, current, signals, groups, print_line, reloading)
 
 
 def _open_listeners(settings: Settings, inherited: Inherited | None) -> ListenerGroups:
@@ -128,6 +142,32 @@ def _open_control_socket(listener: socket.socket, inherited: Inherited) -> Contr
     return None if inherited.is_worker else open_control_socket(port, inherited.control)
 
 
+def _auto_stop(configuration: Configuration, inherited: Inherited) -> "AutoStop | None":
+    """Return what ends the server by itself, None for nothing."""
+    after, idle = configuration.stop_after, configuration.idle_exit
+    if not (any(after) or idle):
+        for descriptor in inherited.auto_stop:
+            os.close(descriptor)
+        return None
+    from aserve.linux.tcp_connections import can_tell
+    from aserve.server.auto_stop import AutoStop, StopConditions
+
+    if idle and not can_tell():
+        raise SettingsError("idle_exit", "needs /proc/net/tcp, by which it sees who is connected")
+    return AutoStop(StopConditions(after, idle), inherited.auto_stop)
+
+
+def _port_file(
+    configuration: Configuration, listener: socket.socket, inherited: Inherited | None
+) -> AbstractContextManager[Callable[[int], object]]:
+    """Return what has a file with the port in a block, if one is asked for."""
+    if not configuration.port_file or (inherited and inherited.is_worker):
+        return nullcontext(lambda _port: None)
+    from aserve.cli.port_file import port_file
+
+    return port_file(configuration.port_file, port_of(listener), is_first=not inherited)
+
+
 def _open_site(address: str) -> None:
     from aserve.cli.browser import open_browser
 
@@ -143,14 +183,32 @@ def _print_start(configuration: Configuration, groups: ListenerGroups) -> None:
         )
     for line in dict.fromkeys(_problems(settings)):
         print_message(line)
-    if not all(map(is_loopback, listeners)):
-        from aserve.server.setting_warnings import risks_beyond_this_machine
-
-        for setting, reason in risks_beyond_this_machine(settings):
-            print_message(f"{label_of(setting, configuration.sources)}: {reason}")
+    for setting, reason in _risks(configuration, listeners):
+        print_message(f"{label_of(setting, configuration.sources)}: {reason}")
     file = configuration.file.file if configuration.file else None
-    banner = format_banner(settings, listeners[0], file, is_activated=groups.is_activated)
-    write_stderr(banner)
+    if not configuration.lan:
+        banner = format_banner(settings, listeners[0], file, is_activated=groups.is_activated)
+        write_stderr(banner)
+        return
+    from aserve.cli.lan import format_codes
+    from aserve.server.lan_addresses import lan_urls
+
+    origins = lan_urls(list(filter(port_of, listeners)), settings.scheme)
+    write_stderr(format_banner(settings, listeners[0], file, origins))
+    if codes := list(format_codes(settings, origins)):
+        write_stderr("\n".join(codes))
+
+
+def _risks(
+    configuration: Configuration, listeners: Sequence[socket.socket]
+) -> Iterator[tuple[str, str]]:
+    """Yield what a user should know, by settings, where others can reach the server."""
+    if all(map(is_loopback, listeners)):
+        return
+    from aserve.server.exposure import risks_beyond_this_machine, risks_in_the_network
+
+    risks = risks_in_the_network if configuration.lan else risks_beyond_this_machine
+    yield from risks(configuration.settings)
 
 
 def _problems(settings: Settings) -> Iterator[str]:

@@ -165,6 +165,8 @@ class SettingFields:
     certificate."""
     https: bool = False
     """Whether the server speaks TLS with a certificate of its own authority, for this machine."""
+    share_ca: bool = False
+    """Whether the certificate of that authority is sent at /.aserve/ca.pem, by http as well."""
     http_redirect: int | None = None
     """A second port, whose clients are led from http to https; None for none."""
     hsts: int = 0

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "localhost"
 """Both loopback addresses, 127.0.0.1 and ::1: browsers may try either of them first."""
+ALL_ADDRESSES = "*"
+"""A host: all addresses of this machine, of IPv4 and IPv6."""
 DEFAULT_PORT = 8000
 MAX_THREADS = 512
 MAX_WORKERS = 1_024

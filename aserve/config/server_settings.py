@@ -71,6 +71,7 @@ class ServerSettings(TypedDict, total=False):
     cert: tuple[str, ...]
     key: tuple[str, ...]
     https: bool
+    share_ca: bool
     http_redirect: int | None
     hsts: int
     dispatch: str

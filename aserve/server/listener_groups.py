@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from aserve.config.settings import Settings
+from aserve.config.values import UNIX_PREFIX
 from aserve.server.listeners import (
     ListenError,
     is_at,
@@ -13,6 +14,7 @@ from aserve.server.listeners import (
     listen_beside,
     on_free_port,
     port_of,
+    url,
 )
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ class ListenerGroups:
         SO_REUSEPORT is for addresses with ports, and for sockets of one user (socket(7)).
         """
         return self.is_activated or any(one.family == socket.AF_UNIX for one in self.sockets)
+
+    @property
+    def places(self) -> set[int | str]:
+        """Where clients connect to: the ports of all sockets, and the names of Unix sockets."""
+        return {port_of(one) or url(one).removeprefix(UNIX_PREFIX) for one in self.sockets}
 
     def assign(self, settings: Settings) -> list[Group]:
         """Return the sockets of each worker; open those that are missing. Raises ListenError.

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aserve.config.names import NamedSettingError
-from aserve.config.processes import DEFAULT_PORT
+from aserve.config.processes import ALL_ADDRESSES, DEFAULT_PORT
 from aserve.config.settings import Settings
 from aserve.config.values import is_unix
 
@@ -167,7 +167,7 @@ def url(listener: socket.socket, scheme: str = "http") -> str:
 
         return host_of(listener.getsockname())
     host, port = listener.getsockname()[:2]
-    return _url(scheme, _LOOPBACKS.get(host, host), port)
+    return format_url(scheme, _LOOPBACKS.get(host, host), port)
 
 
 def port_of(listener: socket.socket) -> int:
@@ -196,7 +196,13 @@ def lan_url(listener: socket.socket, scheme: str = "http") -> str:
         return ""
     host, port = listener.getsockname()[:2]
     if host not in _LOOPBACKS:
-        return "" if host.startswith("127.") or host == "::1" else _url(scheme, host, port)
+        return "" if host.startswith("127.") or host == "::1" else format_url(scheme, host, port)
+    address = route_address()
+    return format_url(scheme, address, port) if address else ""
+
+
+def route_address() -> str:
+    """Return the IPv4 address of this machine on its default route, "" for none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket sends nothing: it only looks up the route, and with it
@@ -204,13 +210,14 @@ def lan_url(listener: socket.socket, scheme: str = "http") -> str:
             probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
-        return _url(scheme, probe.getsockname()[0], port)
+        return str(probe.getsockname()[0])
 
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address
 
 
-def _url(scheme: str, host: str, port: int) -> str:
+def format_url(scheme: str, host: str, port: int) -> str:
+    """Return the URL of a site by the address or name of its host."""
     # RFC 6874 section 2: an interface follows a percent-encoded percent sign.
     authority = f"[{host.replace('%', '%25')}]" if ":" in host else host
     return f"{scheme}://{authority}:{port}/"
@@ -276,9 +283,13 @@ def _of_redirect(error: ListenError) -> ListenError:
 def _addresses(host: str, port: int) -> list[Address]:
     """Return every address of a host name; raises ListenError.
 
+    "*" is all addresses, each family with a socket of its own: so IPv4 clients have IPv4 addresses,
+    and a machine without IPv6 has the other ones.
     localhost is both loopback addresses, whatever a resolver says (RFC 6761 section 6.3): in many
     containers /etc/hosts has only one of them, and browsers may try either first.
     """
+    if host == ALL_ADDRESSES:
+        return [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]  # noqa: S104
     if host.rstrip(".").lower() == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     try:

@@ -71,6 +71,8 @@ class Manager(ABC):
         )
         self._certificates = CertificateWatch(self._control, self._present)
         self._certificates.use(self._settings)
+        if auto_stop := self._reloading.auto_stop:
+            auto_stop.use(self._control, self._end, lambda: self._groups.places)
         if service_manager := self._reloading.service_manager:
             from aserve.server.service_reports import ServiceReports
 
@@ -93,6 +95,12 @@ class Manager(ABC):
         """Tell the service manager that the server stops."""
         if self._reports:
             self._reports.stopping()
+
+    def _end(self, reason: str) -> None:
+        """Stop the server by itself."""
+        if not self._is_stopping:
+            _logger.warning("stopping: %s", reason)
+            self._stop()
 
     def _present(self, settings: Settings) -> None:
         """Have new connections get other certificates. No other setting is another one."""
@@ -198,6 +206,7 @@ class Manager(ABC):
         if self._groups is not former:
             _logger.warning("listening at %s", url(self._groups.sockets[0], settings.scheme))
             self._control.change_port(self._groups.port)
+            self._reloading.on_move(self._groups.port)
         self._retire_from(former, retiring)
 
     def _follow(self, settings: Settings, *, must_replace: bool) -> list[Worker]:
@@ -253,6 +262,11 @@ class Manager(ABC):
             groups.remove_files()
         close_all(self._groups.sockets)
         close_all(self._leaving)
+
+    @property
+    def _auto_stop(self) -> Sequence[int]:
+        """The descriptors by which another program goes on as this one, () for nothing."""
+        return self._reloading.auto_stop.descriptors if self._reloading.auto_stop else ()
 
     def _names_of_processes(self) -> tuple[str, ...]:
         has_pool = self._settings.model_info.uses_event_loop

@@ -1,5 +1,6 @@
 """What a server is given so that it can get other settings while it runs."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aserve.config.settings import Settings
@@ -8,6 +9,7 @@ from aserve.server.control_socket import ControlSocket
 from aserve.server.inheritance import Inherited
 
 if TYPE_CHECKING:
+    from aserve.server.auto_stop import AutoStop
     from aserve.server.service_manager import ServiceManager
 
 
@@ -37,11 +39,14 @@ class Reloading(NamedTuple):
 
     source: None for one that keeps its settings. watched: files whose change is a reason to
     read them. control_socket: what `aserve reload` connects to. inherited: from the program before.
-    service_manager: what is told of it.
+    on_move: called with the port after a reload has changed it. auto_stop: what ends the server by
+    itself, None for nothing. service_manager: what is told of all that.
     """
 
     source: ConfigurationSource | None = None
     watched: WatchedFiles = WatchedFiles(())
     control_socket: ControlSocket | None = None
     inherited: Inherited = Inherited()
+    on_move: Callable[[int], object] = lambda _port: None
+    auto_stop: "AutoStop | None" = None
     service_manager: "ServiceManager | None" = None

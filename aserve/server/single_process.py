@@ -180,7 +180,9 @@ class SingleProcess(Manager):
     def _legacy(self) -> Inherited:
         """Return what every program that this one starts gets from it."""
         return Inherited(
-            descriptors_of(self._groups.groups), is_activated=self._groups.is_activated
+            descriptors_of(self._groups.groups),
+            auto_stop=self._auto_stop,
+            is_activated=self._groups.is_activated,
         )
 
     def _replace_workers(self, settings: Settings) -> list[Worker]:

@@ -67,6 +67,10 @@ def build_site(
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
     site = route_hosts(settings, sites)
+    if settings.share_ca:
+        from aserve.server.shared_authority import route_authority
+
+        site = route_authority(settings, site)
     if settings.allow or settings.deny:
         from aserve.server.access import route_clients
 

@@ -134,6 +134,7 @@ class Supervisor(Manager):
                 [(one.pid, one.link.fileno()) for one in self._workers.values()],
                 self._lifeline,
                 control=self._control.descriptor,
+                auto_stop=self._auto_stop,
                 is_activated=self._groups.is_activated,
             )
         )

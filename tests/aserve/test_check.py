@@ -20,7 +20,7 @@ from aserve.cli.main import main
 from aserve.config.configuration import label_of, read_configuration
 from aserve.explain.capture import ServerOptions
 from aserve.filesystem.rule_files import MAX_REPORTED
-from aserve.server import setting_warnings
+from aserve.server import exposure, setting_warnings
 from aserve.server.setting_warnings import find_warnings
 from tests.aserve.access.test_passwords import BCRYPT
 from tests.aserve.config.test_configuration import SCHEMA
@@ -142,7 +142,7 @@ SLOW = "slow clients can hold all connections for ever"
         ({"error_page": ["5xx=x"]}, "--error-page: there is no file 'x' to be sent"),
         ({"write": ["/no"]}, "--write: there is no folder /no/"),
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
-        ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {setting_warnings.NO_LOGIN}"),
+        ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {exposure.NO_LOGIN}"),
         (
             {"host": "0.0.0.0", "proxy_trust": ["10.0.0.0/8", "unix", "0.0.0.0/0"]},
             "--proxy-trust: 0.0.0.0/0: every client there can say that it is another one",
@@ -308,9 +308,9 @@ def test_warnings_about_logins_that_others_can_reach(here: Path) -> None:
     file = here / "users"
     file.write_text(f"ann:{BCRYPT}\n")
     options = {"host": "0.0.0.0", "write": ["/"], "htpasswd": "users"}
-    assert warnings_of("site", **options) == [f"--htpasswd: {setting_warnings.NO_TLS}"]
+    assert warnings_of("site", **options) == [f"--htpasswd: {exposure.NO_TLS}"]
     found = warnings_of("site", **options, writers="anyone")
-    assert found[0] == f"--write: {setting_warnings.NO_LOGIN}"
+    assert found[0] == f"--write: {exposure.NO_LOGIN}"
     file.chmod(0o666)
     everyone = "--htpasswd: everyone on this machine may change users"
     assert everyone in warnings_of("site", htpasswd="users")

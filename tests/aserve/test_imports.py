@@ -53,6 +53,11 @@ OFF = {
     *("aserve.server.service_manager", "aserve.server.service_reports"),
     *("aserve.policies.trusted_proxies", "aserve.http.forwarded"),
     *("aserve.transport.proxied_client", "aserve.transport.eventloop.proxied_cache"),
+    *("segno", "aserve.cli.lan", "aserve.cli.qr_code", "aserve.cli.port_file"),
+    *("aserve.server.lan_addresses", "aserve.server.multicast_dns", "aserve.server.exposure"),
+    *("aserve.server.auto_stop", "aserve.server.downloads", "aserve.linux.tcp_connections"),
+    *("aserve.server.shared_authority", "aserve.policies.shared_authority"),
+    "aserve.handlers.authority_certificate",
 }
 """What settings ask for, and which is off."""
 
