@@ -28,6 +28,7 @@ hosts = _offer(
         "localhost": "this machine only",
         "0.0.0.0": "all IPv4 addresses",  # noqa: S104
         "*": "all addresses",
+        "unix:/run/aserve.sock": "a Unix socket",
     }
 )
 allowed_hosts = _offer({"local": "this machine's names", "any": "every name", "dev.test": "a name"})

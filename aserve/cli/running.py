@@ -12,9 +12,9 @@ from aserve.cli.exit_codes import FAILED, OK
 from aserve.config.settings import Settings
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import duplicate
-from aserve.server.manager import Reloading
 from aserve.server.orders import OrderReceiver
 from aserve.server.process import serve
+from aserve.server.reloading import Reloading
 from aserve.server.shutdown_report import format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal
 from aserve.server.single_process import SingleProcess
@@ -32,12 +32,11 @@ def run(
     settings: Settings,
     current: CurrentConfiguration,
     signals: Signals,
-    listeners: Sequence[Sequence[socket]],
+    groups: ListenerGroups,
     print_line: PrintLine,
     reloading: Reloading,
 ) -> int:
     """Serve until a signal; return the exit code."""
-    groups = ListenerGroups(listeners)
     if reloading.inherited.is_worker:
         _run_stand_in(settings, current, groups, reloading)
         return OK

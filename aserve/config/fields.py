@@ -29,9 +29,10 @@ class SettingFields:
     root: Root
     """The directory or file to serve, or several by their names in URLs."""
     host: str = DEFAULT_HOST
-    """A name or an address; the server listens on all addresses of the name."""
+    """A name or an address; the server listens on all addresses of the name. Or a Unix socket, as
+    "unix:/run/aserve.sock,mode=660,group=www" or "unix:@name"."""
     port: int | None = None
-    """None for 8000 or the next free one, 0 for any free one."""
+    """None for 8000 or the next free one, 0 for any free one. A Unix socket has none."""
     workers: int = 1
     """How many processes serve."""
     threads: int | None = None

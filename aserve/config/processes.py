@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from aserve.config.checks import Errors, choice_errors, each_value, range_errors
+from aserve.config.values import is_unix
 from aserve.http.request_target import parse_host_port
 from aserve.transport.registry import BY_THE_BOOK, DISPATCHES, MODELS
 
@@ -45,6 +46,8 @@ def process_errors(settings: "Settings") -> Errors:
     """Yield what is wrong with addresses, and with how many of something there are."""
     if not settings.host:
         yield "host", "must not be empty"
+    elif is_unix(settings.host):
+        yield from _unix_errors(settings)
     for item, address in each_value(settings, "allow_connect"):
         if parse_host_port(address) is None:
             yield item, f"must be HOST:PORT, not {address!r}"
@@ -57,3 +60,18 @@ def process_errors(settings: "Settings") -> Errors:
         yield "queue", "must be at least 0"
     if settings.response_cache and settings.response_cache < MIN_RESPONSE_CACHE_SIZE:
         yield "response_cache", "must be 0, for no cache, or at least 1M (1,048,576)"
+
+
+def _unix_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with a host that is a Unix socket."""
+    from aserve.config.unix_address import group_id, parse_unix_address  # noqa: PLC0415 - or unused
+
+    try:
+        address = parse_unix_address(settings.host)
+        if address.group:
+            group_id(address.group)
+    except ValueError as error:
+        yield "host", str(error)
+    for setting in ("port", "http_redirect"):
+        if getattr(settings, setting):
+            yield setting, "is for addresses: a Unix socket has no ports"

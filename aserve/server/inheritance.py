@@ -28,6 +28,7 @@ class Inherited(NamedTuple):
     watches. orders: those to this process, which is a worker of the program that has started it.
     control: the socket of `aserve reload`. auto_stop: what another program ends itself by. check:
     the host and the port that the program must have; then it only is to tell whether it can start.
+    is_activated: whether a service manager has opened the listeners.
     """
 
     listeners: Sequence[Sequence[int]] = ()
@@ -37,6 +38,7 @@ class Inherited(NamedTuple):
     control: int = -1
     auto_stop: Sequence[int] = ()
     check: tuple[str, int | None] | None = None
+    is_activated: bool = False
 
     @property
     def is_worker(self) -> bool:

@@ -82,6 +82,10 @@ def _rules(configuration: Configuration) -> Warnings:
 
 def _reachable(configuration: Configuration) -> Warnings:
     """Yield what is fine on a machine's own addresses, but not where others can reach it."""
+    if address := configuration.settings.unix_address:  # which no browser reaches
+        if address.mode & stat.S_IWOTH:
+            yield "host", f"everyone on this machine may connect to {address.name}"
+        return
     try:
         if is_for_this_machine(configuration.settings.host):
             yield from _rebinding(configuration)
@@ -245,8 +249,8 @@ def _writing(configuration: Configuration) -> Warnings:
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
-    is_behind_proxy = bool(settings.proxy_trust)
-    if settings.hsts and not is_behind_proxy and is_for_this_machine(settings.host):
+    is_out_of_reach = settings.proxy_trust or settings.unix_address
+    if settings.hsts and not is_out_of_reach and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 
 

@@ -114,6 +114,12 @@ def test_a_folder_that_is_only_for_this_machine_has_no_warnings(here: Path) -> N
     assert warnings_of("site", limits=["header-timeout=unlimited"], host="127.0.0.1") == []
     trusted = {"proxy_trust": ["127.0.0.1", "unix", "::/0"], "deny": ["::1"], "hsts": "60"}
     assert warnings_of("site", allowed_hosts="a.example", **trusted) == []
+    assert warnings_of("site", cors="*", host="unix:a.sock") == []
+
+
+def test_a_unix_socket_for_everyone_is_a_warning(here: Path) -> None:
+    (warning,) = warnings_of("site", host="unix:a.sock,mode=666")
+    assert warning == "--host: everyone on this machine may connect to a.sock"
 
 
 def test_lines_of_rules_that_cannot_be_followed_are_warnings(here: Path) -> None:

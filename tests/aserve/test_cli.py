@@ -400,6 +400,12 @@ def test_a_host_written_as_a_url(directory, fail, host, hint):
     assert stderr.count("\n") == 1
 
 
+def test_no_browser_opens_a_unix_socket(directory, fail):
+    code, stderr = fail(directory, "--open", "--host", f"unix:{directory}/a.sock")
+    assert (code, stderr) == (2, "aserve: error: --open: no browser opens a Unix socket\n")
+    assert not (directory / "a.sock").exists()
+
+
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])
 def test_a_host_that_is_not_available(directory, fail, host):
     code, stderr = fail(directory, "--host", host)

@@ -56,6 +56,8 @@ OFF = {
     *("aserve.server.auto_stop", "aserve.server.downloads", "aserve.linux.tcp_connections"),
     *("aserve.server.shared_authority", "aserve.policies.shared_authority"),
     "aserve.handlers.authority_certificate",
+    *("aserve.config.unix_address", "aserve.server.unix_sockets", "aserve.server.activation"),
+    *("aserve.server.service_manager", "aserve.server.service_reports"),
 }
 """What settings ask for, and which is off."""
 

@@ -20,7 +20,7 @@ class AddressOptions(TypedDict, total=False):
             ADDRESS,
             "--host",
             value="ADDRESS",
-            text="Listen here; '*' for all.",
+            text="'*' for all, unix:PATH.",
             show_default=default("host"),
             autocompletion=completion.hosts,
         ),

@@ -189,6 +189,8 @@ def test_a_link_local_address_needs_its_interface(directory):
 
 def test_the_url_has_the_interface_of_a_link_local_address():
     class LinkLocalListener:
+        family = socket.AF_INET6
+
         def getsockname(self):
             return "fe80::1%eth0", 8_000, 0, 2
 
