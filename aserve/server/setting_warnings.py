@@ -21,7 +21,7 @@ from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
-from aserve.server.exposure import password_settings, risks_of
+from aserve.server.exposure import OPEN, is_open, password_settings, risks_of
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
@@ -88,6 +88,8 @@ def _reachable(configuration: Configuration) -> Warnings:
         else:
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
+            if configuration.lan and is_open(configuration.settings):
+                yield "lan", OPEN
     except ListenError as error:
         yield error.setting, error.reason
 

@@ -135,6 +135,7 @@ SLOW = "slow clients can hold all connections for ever"
         ({"write": ["/no"]}, "--write: there is no folder /no/"),
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
         ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {exposure.NO_LOGIN}"),
+        ({"lan": True}, f"--lan: {exposure.OPEN}"),
         (
             {"auth": ["ann:a"]},
             "--auth: everyone on this machine can see it in the list of processes: ASERVE_AUTH",
