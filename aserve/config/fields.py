@@ -149,6 +149,9 @@ class SettingFields:
     """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
     deny: tuple[str, ...] = ()
     """Networks or addresses of clients that are not served, also if they are in allow."""
+    proxy_trust: tuple[str, ...] = ()
+    """Networks or addresses of proxies that say who the client is, by Forwarded or X-Forwarded-For;
+    "unix" for those that connect by a Unix socket."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

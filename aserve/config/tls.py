@@ -42,9 +42,10 @@ def tls_errors(settings: "Settings") -> Errors:
 def _errors_without_tls(settings: "Settings") -> Errors:
     if settings.share_ca and not settings.https:
         yield "share_ca", "has no effect without https: other certificates have other authorities"
-    for setting in ("hsts", "http_redirect") if not settings.has_tls else ():
-        if getattr(settings, setting):
-            yield setting, "has no effect without cert or https"
+    if settings.hsts and not (settings.has_tls or settings.proxy_trust):
+        yield "hsts", "has no effect without cert or https, or proxy_trust"
+    if settings.http_redirect and not settings.has_tls:
+        yield "http_redirect", "has no effect without cert or https"
 
 
 def _count_errors(cert: int, key: int) -> Errors:

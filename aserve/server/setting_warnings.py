@@ -23,6 +23,7 @@ from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
 from aserve.server.exposure import OPEN, is_open, password_settings, risks_of
 from aserve.server.listeners import ListenError, is_for_this_machine
+from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
 
@@ -85,7 +86,9 @@ def _reachable(configuration: Configuration) -> Warnings:
         if is_for_this_machine(configuration.settings.host):
             yield from _rebinding(configuration)
             yield from _other_sites(configuration)
+            yield from warnings_behind_proxy(configuration.settings)
         else:
+            yield from warnings_of_trust(configuration.settings)
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
             if configuration.lan and is_open(configuration.settings):
@@ -244,7 +247,8 @@ def _writing(configuration: Configuration) -> Warnings:
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
-    if settings.hsts and is_for_this_machine(settings.host):
+    is_behind_proxy = bool(settings.proxy_trust)
+    if settings.hsts and not is_behind_proxy and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 
 

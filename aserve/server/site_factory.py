@@ -71,11 +71,15 @@ def build_site(
         from aserve.server.shared_authority import route_authority
 
         site = route_authority(settings, site)
-    if not (settings.allow or settings.deny):
-        return site
-    from aserve.server.access import route_clients
+    if settings.allow or settings.deny:
+        from aserve.server.access import route_clients
 
-    return route_clients(settings, site)
+        site = route_clients(settings, site)
+    if settings.proxy_trust:
+        from aserve.policies.trusted_proxies import TrustedProxies
+
+        site.proxies = TrustedProxies(settings.proxy_trust)
+    return site
 
 
 def _login_guard(threads: int) -> "LoginGuard":
