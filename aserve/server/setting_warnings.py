@@ -21,7 +21,7 @@ from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
-from aserve.server.exposure import password_settings, risks_of
+from aserve.server.exposure import OPEN, is_open, password_settings, risks_of
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
@@ -95,6 +95,8 @@ def _reachable(configuration: Configuration) -> Warnings:
             yield from warnings_of_trust(configuration.settings)
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
+            if configuration.lan and is_open(configuration.settings):
+                yield "lan", OPEN
     except ListenError as error:
         yield error.setting, error.reason
 

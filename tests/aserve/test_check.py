@@ -143,6 +143,7 @@ SLOW = "slow clients can hold all connections for ever"
         ({"write": ["/no"]}, "--write: there is no folder /no/"),
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
         ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {exposure.NO_LOGIN}"),
+        ({"lan": True}, f"--lan: {exposure.OPEN}"),
         (
             {"host": "0.0.0.0", "proxy_trust": ["10.0.0.0/8", "unix", "0.0.0.0/0"]},
             "--proxy-trust: 0.0.0.0/0: every client there can say that it is another one",
