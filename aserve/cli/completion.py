@@ -78,6 +78,10 @@ groups = _offer(
 networks = _offer(
     {"127.0.0.0/8": "this machine", "192.168.0.0/16": "a home", "10.0.0.0/8": "", "fd00::/8": ""}
 )
+rates = _offer(
+    {"100/s": "and as many at once", "100/s:500": "500 at once", "600/m": "", "off": "any number"}
+)
+bandwidths = _offer({"1M": "a second, for each connection", "5M": "", "off": "no limit"})
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

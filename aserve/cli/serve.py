@@ -50,6 +50,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve --write=/in www/", "# files may be uploaded to /in/"),
         ("aserve --https www/", "# by TLS; once: aserve trust"),
         ("aserve --htpasswd users.txt www/", "# for those with a login"),
+        ("aserve --rate 100/s --bandwidth 5M www/", "# not all to one client"),
         ("aserve -p 80 --host 0.0.0.0 www/", "# to everyone in the network"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),
         ("aserve --limit max-connections=500 www/", "# at most 500 connections"),

@@ -149,6 +149,11 @@ class SettingFields:
     """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
     deny: tuple[str, ...] = ()
     """Networks or addresses of clients that are not served, also if they are in allow."""
+    rate: str = ""
+    """How often each client may ask: "100/s", "10/m:30" with a burst, "" for any number; more:
+    429."""
+    bandwidth: int = 0
+    """How many bytes of responses are sent a second on each connection, 0 for no limit."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from aserve.config.names import NamedSettingError
 from aserve.config.processes import DEFAULT_PORT
 from aserve.config.settings import Settings
+from aserve.linux.pacing import limit_bandwidth
 
 _MAX_PORTS_TRIED = 100
 
@@ -31,7 +32,9 @@ def listen(settings: Settings) -> list[list[socket.socket]]:
 
     Without a port in the settings, the port is 8000 or the next free one after it.
     """
-    return on_free_port(settings.port, partial(_listen_all, settings))
+    groups = on_free_port(settings.port, partial(_listen_all, settings))
+    limit_bandwidth((one for group in groups for one in group), settings.bandwidth)
+    return groups
 
 
 def on_free_port(port: int | None, listen_on: Callable[[int], T]) -> T:

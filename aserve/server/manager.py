@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
+from aserve.linux.pacing import limit_bandwidth
 from aserve.server.certificate_watch import CertificateWatch
 from aserve.server.control import STOPPING, Control, WatchedFiles
 from aserve.server.control_socket import ControlSocket
@@ -208,6 +209,7 @@ class Manager(ABC):
             source.discard()
             raise
         source.commit()
+        limit_bandwidth(self._groups.sockets, settings.bandwidth)
         self._settings = settings
         self._certificates.use(settings)
         if self._groups is not former:

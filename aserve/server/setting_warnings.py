@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from aserve.access.rates import parse_rate
 from aserve.access.rights import ANYONE
 from aserve.config.access import url_of
 from aserve.config.config_file import FILE_NAME
@@ -34,6 +35,7 @@ NO_LOGIN = "everyone who can reach this server may change its files: no login"
 NO_TLS = "passwords go over the network as they are: no TLS"
 
 _DECODED = "paths are compared as they are decoded"
+_BURST_OF_A_PAGE = 20  # with its scripts, styles and images
 _LONG_S = 600  # seconds for which a changed page may stay unseen
 _OF_LISTINGS = ("page_size", "readme", "title", "archive")
 _OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
@@ -266,6 +268,12 @@ def _writing(configuration: Configuration) -> Warnings:
             yield "min_free", f"less is free at {shown_path(name)}: every upload is answered 507"
 
 
+def _rates(configuration: Configuration) -> Warnings:
+    rate = configuration.settings.rate
+    if rate and (burst := parse_rate(rate).burst) < _BURST_OF_A_PAGE:
+        yield "rate", f"a browser that loads a page may send more than {burst} requests at once"
+
+
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
@@ -287,6 +295,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _paths,
     _resources,
     _writing,
+    _rates,
     _tls,
 )
 

@@ -5,7 +5,7 @@ from copy import copy
 
 from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
-from aserve.http.messages import BodySink, Request, Response
+from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.connection_limiter import (
@@ -78,6 +78,11 @@ class ConnectionContext:
     def active_responses(self) -> int:
         """How many responses are being made or sent."""
         return sum(connection.is_responding for connection in list(self.limiter.connections))
+
+    def count_request(self, client: str, request: Request) -> HttpError | None:
+        """Count a client's request. Return the error to answer it with if it is one too many."""
+        count_request = self.site.count_request
+        return count_request(request, client, time.time()) if count_request else None
 
     def accept_body(self, client: str, request: Request) -> BodySink | None:
         """Return what gets the body of a client's request, None to discard it."""

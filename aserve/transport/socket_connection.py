@@ -125,6 +125,8 @@ class SocketConnection(SocketWriter):
         """Serve the next requests with a context, which may be that of a reload."""
         self._use_context(context)
         self._context = context
+        counts = context.site.count_request is not None
+        self._http.count_request = partial(context.count_request, self._client) if counts else None
         accepts = context.site.accept_body is not None
         self._http.accept_body = partial(context.accept_body, self._client) if accepts else None
         if context.is_retired:

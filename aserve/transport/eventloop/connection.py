@@ -7,7 +7,7 @@ from typing import cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import NO_FACTS, ConnectionFacts
-from aserve.handlers.handler import AcceptBody, RequestContext
+from aserve.handlers.handler import AcceptBody, CountRequest, RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import BodySink, HttpError, Request
@@ -67,6 +67,8 @@ class Connection(BodyReceiver):
         if self._host.sees_connection:
             self._facts = self._host.visible(ConnectionFacts(self.client))
             self._cache = self._host.cache_for(self._facts)
+            if count := self._host.count_request:
+                self._http.count_request = partial(_count_request, count, self._facts.client)
         if accept_body := self._host.accept_body:
             self._http.accept_body = partial(_accept_body, accept_body, self._facts)
         try:
@@ -177,6 +179,8 @@ class Connection(BodyReceiver):
         if host.sees_connection:
             self._facts = host.visible(self._connection_facts())
             self._cache = host.cache_for(self._facts)
+        count = host.count_request
+        self._http.count_request = count and partial(_count_request, count, self._facts.client)
         accept_body = host.accept_body
         self._http.accept_body = accept_body and partial(_accept_body, accept_body, self._facts)
 
@@ -373,6 +377,11 @@ class Connection(BodyReceiver):
 
     def _error_response(self, error: HttpError) -> PendingResponse:
         return self._host.reject(self._request, self._request_context, error)
+
+
+def _count_request(count: CountRequest, client: str, request: Request) -> HttpError | None:
+    """Count a request on a connection of a client, and return an error if it is one too many."""
+    return count(request, client, time.time())
 
 
 def _accept_body(

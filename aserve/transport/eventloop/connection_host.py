@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
-from aserve.handlers.handler import AcceptBody, RequestContext
+from aserve.handlers.handler import AcceptBody, CountRequest, RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request, Response
 from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import ThreadPool
@@ -36,6 +36,7 @@ class ConnectionHost(ServerContext, Protocol):
     write_readiness: WriteReadiness
     cache: ResponseCache | None
     accept_body: AcceptBody | None
+    count_request: CountRequest | None
     sees_connection: bool
     """Whether a policy has declared a fact of the connection."""
 

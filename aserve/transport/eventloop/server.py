@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
+from aserve.cache.counted_lookup import CountedLookup
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
@@ -80,6 +81,7 @@ class EventLoopServer:
             self.write_readiness.close()
             raise
         self.accept_body = site.accept_body
+        self.count_request = site.count_request
         self._site = site
         self._is_barred = site.is_barred
         self.limiter: ConnectionLimiter[ServerConnection] = limiter or ConnectionLimiter(
@@ -284,9 +286,11 @@ class EventLoopServer:
         """
         if self._is_barred and self._is_barred(visible.client, int(time.time())):
             return None
-        return self.cache and self.cache.select_partition(
-            self._site.keyed_on.partition_key(visible)
-        )
+        if not self.cache:
+            return None
+        found = self.cache.select_partition(self._site.keyed_on.partition_key(visible))
+        count = self.count_request
+        return CountedLookup(found, count, visible.client) if count else found
 
     def handle(
         self,
