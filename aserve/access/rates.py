@@ -1,7 +1,10 @@
 """How many requests a client may make in a time: a table with a bound, and time as an argument."""
 
 import re
+from fcntl import LOCK_EX, LOCK_UN, lockf
+from mmap import mmap
 from struct import Struct
+from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -15,9 +18,9 @@ MAX_NUMBER = 1_000_000
 _FORM = re.compile(r"([0-9]{1,9})/([smh])(?::([0-9]{1,9}))?", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "h": 3_600}
 
-_WAYS = 4  # places in a set; those of all clients together are then rarely needed in one
-_SET = Struct(f"{2 * _WAYS}q")  # native numbers: each is written as a whole, for all processes
-_SLOT = Struct("2q")
+_WAYS = 4  # places in a set
+_SET = Struct(f"{2 * _WAYS}q")
+_SLOT = Struct("2q")  # a client's key, and its time in nanoseconds
 
 
 class Rate(NamedTuple):
@@ -45,7 +48,7 @@ def parse_rate(text: str) -> Rate:
 
 
 class RequestCounts:
-    """What clients have left of their rates, in memory of a fixed size.
+    """What clients have left of their rates, in memory of a fixed size. Any thread may use it.
 
     Of a client one number is kept: when it will have all of its burst again, as if it had never
     asked (the generic cell rate algorithm). A request moves that by one interval; one that would
@@ -55,14 +58,12 @@ class RequestCounts:
     A place is one of four that follow from the client's key. If none is free, the client that is
     closest to its time loses it: it has its burst back a little too soon. So no address keeps out
     another one, however many there are.
-
-    Threads, and processes that share the memory, need no lock: those that count at the same instant
-    may count one request less. No process that dies leaves anything behind.
     """
 
     def __init__(self, memory: "WriteableBuffer") -> None:
         self._memory = memory
         self._sets = memoryview(memory).nbytes // _SET.size
+        self._lock = RLock()  # a signal handler may count as well, within any step
 
     @property
     def places(self) -> int:
@@ -75,8 +76,12 @@ class RequestCounts:
         key: 64 bits that stand for the client and its rate. now: nanoseconds, by the wall clock; if
         that is set back, clients have their burst again.
         """
+        with self._lock:
+            return self._take(key % self._sets * _SET.size, key, rate, now)
+
+    def _take(self, start: int, key: int, rate: Rate, now: int) -> int:
+        """Count a request in the set that begins at an offset."""
         interval, burst = rate
-        start = key % self._sets * _SET.size
         numbers = _SET.unpack_from(self._memory, start)
         keys, ends = numbers[::2], numbers[1::2]
         if key in keys:
@@ -89,3 +94,21 @@ class RequestCounts:
             at, end = ends.index(min(ends)), now
         _SLOT.pack_into(self._memory, start + at * _SLOT.size, key, end + interval)
         return 0
+
+
+class SharedRequestCounts(RequestCounts):
+    """The same for several processes, in a file in memory that all of them have.
+
+    Each locks the set that it changes. The kernel gives up the lock of a process that dies.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(mmap(descriptor, 0))
+        self._descriptor = descriptor
+
+    def _take(self, start: int, key: int, rate: Rate, now: int) -> int:
+        lockf(self._descriptor, LOCK_EX, _SET.size, start)
+        try:
+            return super()._take(start, key, rate, now)
+        finally:
+            lockf(self._descriptor, LOCK_UN, _SET.size, start)

@@ -18,7 +18,7 @@ from aserve.config.settings import Settings
 from aserve.linux.readable_signal import install_handler
 from aserve.linux.signalfd import SignalFd, block_signals
 from aserve.server.orders import Kind, Order, OrderReceiver
-from aserve.server.rates import Rates, shared_memory
+from aserve.server.rates import Rates, shared_file
 from aserve.server.reload import ReloadableWorker
 from aserve.server.signals import RETIRE_WORKER
 from aserve.transport.internal_errors import describe_exception
@@ -53,7 +53,8 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # only here: the process of a program is not ours
     _raise_descriptor_limit()
-    rates = Rates(shared_memory)
+    has_others = settings.workers > 1 or settings.model_info.forks
+    rates = Rates(shared_file() if has_others else None)
     if settings.model_info.uses_event_loop:
         install_handler()
         worker = ReloadableWorker(settings, listeners, observer, report_remaining, rates)

@@ -1,14 +1,10 @@
 """From settings to what counts the requests of clients, whichever process they come to."""
 
+import os
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from mmap import mmap
-
-    from _typeshed import WriteableBuffer
-
     from aserve.access.rates import RequestCounts
     from aserve.config.settings import Settings
     from aserve.config.virtual_hosts import PathSettings
@@ -21,12 +17,11 @@ _MAX_POLICIES = 256  # that are made once; the sites of one server rarely have s
 class Rates:
     """The rates of one server. A reload keeps what was counted.
 
-    memory: returns where requests are counted, None for memory of this process alone. It is called
-    when a rate is first set.
+    file: in which requests are counted, None where no other process counts them.
     """
 
-    def __init__(self, memory: "Callable[[], WriteableBuffer] | None" = None) -> None:
-        self._memory = memory
+    def __init__(self, file: int | None = None) -> None:
+        self._file = file
         self._policy = lru_cache(maxsize=_MAX_POLICIES)(self._make_policy)
 
     def of(self, settings: "Settings", scope: str) -> "tuple[Policy, ...]":
@@ -40,9 +35,9 @@ class Rates:
 
     @cached_property
     def _counts(self) -> "RequestCounts":
-        from aserve.access.rates import RequestCounts
+        from aserve.access.rates import RequestCounts, SharedRequestCounts
 
-        return RequestCounts(self._memory() if self._memory else bytearray(_SIZE))
+        return SharedRequestCounts(self._file) if self._file else RequestCounts(bytearray(_SIZE))
 
     def _make_policy(self, rate: str, scope: str, place: str) -> "Policy":
         from aserve.access.rates import parse_rate
@@ -65,11 +60,11 @@ def path_scope(scope: str, path: "PathSettings") -> str:
 
 
 @cache
-def shared_memory() -> "mmap":
-    """Return memory that this process shares with all that it forks after the first call.
+def shared_file() -> int:
+    """Return a file in memory that this process shares with all that it forks from now on.
 
-    A page that nobody has written to takes none.
+    Its size takes nothing: a page is there once something was written to it.
     """
-    from mmap import mmap
-
-    return mmap(-1, _SIZE)
+    descriptor = os.memfd_create("aserve-rates", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, _SIZE)
+    return descriptor

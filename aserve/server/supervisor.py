@@ -16,7 +16,7 @@ from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all
 from aserve.server.manager import Manager, Reloading, Worker
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
-from aserve.server.rates import shared_memory
+from aserve.server.rates import shared_file
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import STOP_WORKER, Signals
 from aserve.transport.processes import describe_exit
@@ -58,7 +58,7 @@ class Supervisor(Manager):
         """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent may have ignored it: no exit codes
         self._open_control({*self._signals.handled, signal.SIGCHLD})
-        shared_memory()  # all workers count in it, also if a reload is the first to set a rate
+        shared_file()  # all workers count in it, also if a reload is the first to set a rate
         adopted = self._adopt()
         for listeners in self._groups.assign(self._settings):
             self._start(self._settings, listeners)

@@ -6,6 +6,8 @@ allows. A slow machine only makes it later.
 
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,6 +100,26 @@ def test_tls_comes_no_faster(root: Path, tmp_path_factory: pytest.TempPathFactor
         raw = connect(server.url)
         with client_context().wrap_socket(raw, server_hostname="localhost") as sock:
             assert download(sock, 1, began) > SIZE
+
+
+@pytest.mark.parametrize(("grace", "is_whole"), [(TIMEOUT, True), (0, False)])
+def test_a_stop_waits_for_what_is_sent_slowly_as_long_as_for_anything(
+    root: Path, grace: float, is_whole: bool
+) -> None:
+    bandwidth = BANDWIDTH if is_whole else 64 << 10
+    with (
+        aserve.Server(root, bandwidth=bandwidth, grace=grace) as server,
+        connect(server.url) as sock,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        sock.sendall(GET % b"close")
+        received = len(sock.recv(1 << 10))
+        stopping = pool.submit(server.stop)
+        with suppress(ConnectionResetError):
+            while data := sock.recv(1 << 16):
+                received += len(data)
+        stopping.result(TIMEOUT)
+    assert (received > SIZE) == is_whole
 
 
 def test_a_reload_changes_it_for_new_connections(root: Path) -> None:
