@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
+from aserve.linux.pacing import limit_bandwidth
 from aserve.server.certificate_watch import CertificateWatch
 from aserve.server.control import STOPPING, Control
 from aserve.server.inheritance import check_program
@@ -201,6 +202,7 @@ class Manager(ABC):
             source.discard()
             raise
         source.commit()
+        limit_bandwidth(self._groups.sockets, settings.bandwidth)
         self._settings = settings
         self._certificates.use(settings)
         if self._groups is not former:

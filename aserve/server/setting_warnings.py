@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from aserve.access.rates import parse_rate
 from aserve.config.access import url_of
 from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of
@@ -31,6 +32,7 @@ Warnings = Iterator[tuple[str, str]]
 """A setting, and what is risky in it, or why it has no effect."""
 
 _DECODED = "paths are compared as they are decoded"
+_BURST_OF_A_PAGE = 20  # with its scripts, styles and images
 _LONG_S = 600  # seconds for which a changed page may stay unseen
 _OF_LISTINGS = ("page_size", "readme", "title", "archive")
 _OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
@@ -248,6 +250,12 @@ def _writing(configuration: Configuration) -> Warnings:
             yield "min_free", f"less is free at {shown_path(name)}: every upload is answered 507"
 
 
+def _rates(configuration: Configuration) -> Warnings:
+    rate = configuration.settings.rate
+    if rate and (burst := parse_rate(rate).burst) < _BURST_OF_A_PAGE:
+        yield "rate", f"a browser that loads a page may send more than {burst} requests at once"
+
+
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
@@ -270,6 +278,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _paths,
     _resources,
     _writing,
+    _rates,
     _tls,
 )
 

@@ -231,6 +231,10 @@ SLOW = "slow clients can hold all connections for ever"
             {"allow_trace": True},
             "--allow-trace: echoes what a client sends; it is only good for tests",
         ),
+        (
+            {"rate": "100/m:19"},
+            "--rate: a browser that loads a page may send more than 19 requests at once",
+        ),
         ({"workers": "1000"}, "--workers: 1000 processes share 3 CPUs"),
         (
             {"limits": ["max-connections=999999999"]},
