@@ -34,25 +34,20 @@ def format_banner(
     first, None where they were not looked for. is_activated: whether a service manager has chosen
     the port.
     """
-    if origins is None:
-        origins = list(filter(None, [lan_url(listener, settings.scheme)]))
-        hint = "with --lan, others in your network can open it"
-    else:
-        hint = "no network is found: only this machine can open it"
     is_found = settings.port is None and not is_activated
     is_expected = not is_found or port_of(listener) in {0, DEFAULT_PORT}
     port_note = "" if is_expected else f"   (port {DEFAULT_PORT} is taken)"
-    address, curl = _base_url(settings, listener), _curl(listener)
+    curl = _curl(listener)
     opener = "" if curl == _CURL else f"{curl} "
     return "\n".join(
         (
             f"aserve {__version__} serves {_served(settings)}",
             f"  open   {opener}{home_url(settings, listener)}{port_note}",
-            *(_share_lines(settings.root, origins, hint) if port_of(listener) else ()),
-            *_trust_lines(settings, [*origins, address][0]),
+            *_share_lines(settings, listener, origins),
+            *_trust_lines(settings, [*(origins or ()), _base_url(settings, listener)][0]),
             *(line for site in settings.sites for line in _site_lines(site, listener, curl)),
             *_live_line(settings),
-            *_write_lines(settings, address, curl),
+            *_write_lines(settings, _base_url(settings, listener), curl),
             *([f"  config {printable(str(file))}"] if file else []),
             "  stop   Ctrl-C",
         )
@@ -65,11 +60,18 @@ def _served(settings: Settings) -> str:
     return with_sites(root, settings.sites)
 
 
-def _share_lines(root: Root, origins: Sequence[str], hint: str) -> list[str]:
+def _share_lines(
+    settings: Settings, listener: socket.socket, origins: Sequence[str] | None
+) -> list[str]:
     """Return how others open the root, or a hint; sites are opened by their names."""
-    if not root:
+    if not settings.root or listener.family == socket.AF_UNIX:
         return []
-    first, *others = [origin + home_of(root) for origin in origins] or [hint]
+    if origins is None:
+        origins = list(filter(None, [lan_url(listener, settings.scheme)]))
+        hint = "with --lan, others in your network can open it"
+    else:
+        hint = "no network is found: only this machine can open it"
+    first, *others = [origin + home_of(settings.root) for origin in origins] or [hint]
     return [f"  share  {first}", *(f"         {url}" for url in others)]
 
 
@@ -88,6 +90,13 @@ def _trust_lines(settings: Settings, origin: str) -> list[str]:
     ]
 
 
+def certificate_url(origin: str) -> str:
+    """Return where phones get the certificate of the authority: by http, before they trust it."""
+    from aserve.handlers.authority_certificate import PATH
+
+    return origin.replace("https://", "http://", 1).rstrip("/") + PATH
+
+
 def _curl(listener: socket.socket) -> str:
     """Return the command that asks a server: for a Unix socket, no URL says where it is."""
     if listener.family != socket.AF_UNIX:
@@ -104,13 +113,6 @@ def _base_url(settings: Settings, listener: socket.socket) -> str:
     if listener.family == socket.AF_UNIX:
         return f"{settings.scheme}://localhost/"
     return url(listener, settings.scheme)
-
-
-def certificate_url(origin: str) -> str:
-    """Return where phones get the certificate of the authority: by http, before they trust it."""
-    from aserve.handlers.authority_certificate import PATH
-
-    return origin.replace("https://", "http://", 1).rstrip("/") + PATH
 
 
 def _site_lines(site: VirtualHost, listener: socket.socket, curl: str) -> Iterator[str]:

@@ -82,6 +82,10 @@ networks = _offer(
 proxies = _offer(
     {"127.0.0.1": "this machine", "10.0.0.0/8": "", "172.16.0.0/12": "Docker", "unix": "a socket"}
 )
+rates = _offer(
+    {"100/s": "and as many at once", "100/s:500": "500 at once", "600/m": "", "off": "any number"}
+)
+bandwidths = _offer({"1M": "a second, for each connection", "5M": "", "off": "no limit"})
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

@@ -91,10 +91,8 @@ def _serve(configuration: Configuration, current: CurrentConfiguration) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, blocked | settings.model_info.signals)
     legacy = inherited or Inherited()
     control_socket = _open_control_socket(listeners[0], legacy)
-    reloading = Reloading(current, watched, control_socket, legacy)
-    reloading = reloading._replace(
-        service_manager=_find_service_manager(), auto_stop=_auto_stop(configuration, legacy)
-    )
+    reloading = Reloading(current, watched, control_socket, legacy, _find_service_manager())
+    reloading = reloading._replace(auto_stop=_auto_stop(configuration, legacy))
     with _port_file(configuration, listeners[0], inherited) as on_move:
         if not (quiet or inherited):
             _print_start(configuration, groups)
@@ -186,15 +184,15 @@ def _print_start(configuration: Configuration, groups: ListenerGroups) -> None:
     for setting, reason in _risks(configuration, listeners):
         print_message(f"{label_of(setting, configuration.sources)}: {reason}")
     file = configuration.file.file if configuration.file else None
+    is_activated = groups.is_activated
     if not configuration.lan:
-        banner = format_banner(settings, listeners[0], file, is_activated=groups.is_activated)
-        write_stderr(banner)
+        write_stderr(format_banner(settings, listeners[0], file, is_activated=is_activated))
         return
     from aserve.cli.lan import format_codes
     from aserve.server.lan_addresses import lan_urls
 
     origins = lan_urls(list(filter(port_of, listeners)), settings.scheme)
-    write_stderr(format_banner(settings, listeners[0], file, origins))
+    write_stderr(format_banner(settings, listeners[0], file, origins, is_activated=is_activated))
     if codes := list(format_codes(settings, origins)):
         write_stderr("\n".join(codes))
 

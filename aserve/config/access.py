@@ -64,9 +64,20 @@ def access_errors(settings: "Settings") -> Errors:
             is_network = setting != "proxy_trust" or text != UNIX
             if is_network and (reason := network_error(text)):
                 yield item, reason
+    if settings.rate:
+        yield from _rate_errors(settings.rate)
     for setting in ("readers", "writers") if settings.root else ():
         if reason := names_error(getattr(settings, setting), settings.users):
             yield setting, reason
+
+
+def _rate_errors(rate: str) -> Errors:
+    from aserve.access.rates import parse_rate  # noqa: PLC0415 - not needed without a rate
+
+    try:
+        parse_rate(rate)
+    except ValueError as error:
+        yield "rate", str(error)
 
 
 def read_password_file(

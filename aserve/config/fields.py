@@ -153,6 +153,11 @@ class SettingFields:
     proxy_trust: tuple[str, ...] = ()
     """Networks or addresses of proxies that say who the client is, by Forwarded or X-Forwarded-For;
     "unix" for those that connect by a Unix socket."""
+    rate: str = ""
+    """How often each client may ask: "100/s", "10/m:30" with a burst, "" for any number; more:
+    429."""
+    bandwidth: int = 0
+    """How many bytes of responses are sent a second on each connection, 0 for no limit."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

@@ -40,6 +40,7 @@ from aserve.config.values import (
     parse_maximum,
     parse_names,
     parse_number,
+    parse_rate_text,
     parse_size,
     parse_text,
     parse_workers,
@@ -115,6 +116,15 @@ _KINDS: Mapping[str, Kind] = {
     "auth": Secrets(),
     "readers": Names("a list of strings, or names with commas", parse_names),
     "writers": Names("a list of strings, or names with commas", parse_names),
+    "rate": One(
+        "a rate such as '100/s', or 'off'", parse_rate_text, to_toml=lambda rate: rate or "off"
+    ),
+    "bandwidth": One(
+        "a size such as '5M', or 'off'",
+        parse_size,
+        (int, str),
+        lambda size: format_size(size) or "off",
+    ),
     "max_upload": MAXIMUM,
     "quota": MAXIMUM,
     "min_free": One("a whole number or a string", parse_bytes, (int, str), format_size),

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from aserve.config.checks import Errors, choice_errors, each_value, range_errors
 from aserve.config.values import is_unix
 from aserve.http.request_target import parse_host_port
+from aserve.http1.limits import Limits
+from aserve.linux.pacing import LARGEST_SEGMENT, unavailable_reason
 from aserve.transport.registry import BY_THE_BOOK, DISPATCHES, MODELS
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ MAX_WORKERS = 1_024
 MAX_GRACE = 86_400  # seconds
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
+MIN_BANDWIDTH = 1 << 12  # bytes per second
+MAX_BANDWIDTH = 1 << 30
 
 
 def model_errors(settings: "Settings") -> Errors:
@@ -60,6 +64,8 @@ def process_errors(settings: "Settings") -> Errors:
         yield "queue", "must be at least 0"
     if settings.response_cache and settings.response_cache < MIN_RESPONSE_CACHE_SIZE:
         yield "response_cache", "must be 0, for no cache, or at least 1M (1,048,576)"
+    if settings.bandwidth:
+        yield from _bandwidth_errors(settings.bandwidth, settings.limits)
 
 
 def _unix_errors(settings: "Settings") -> Errors:
@@ -75,3 +81,17 @@ def _unix_errors(settings: "Settings") -> Errors:
     for setting in ("port", "http_redirect"):
         if getattr(settings, setting):
             yield setting, "is for addresses: a Unix socket has no ports"
+    if settings.bandwidth:
+        yield "bandwidth", "is for addresses: to a Unix socket everything is sent at once"
+
+
+def _bandwidth_errors(bandwidth: int, limits: Limits) -> Errors:
+    """Yield what is wrong with a bandwidth: no client is cut off as slow because the server is."""
+    yield from range_errors("bandwidth", bandwidth, MIN_BANDWIDTH, MAX_BANDWIDTH)
+    time, least = limits.transfer_timeout, limits.min_rate
+    # Bytes leave this process in steps: a queue of a second is filled, and one more segment.
+    if least and bandwidth * (time - 1) < least * time + LARGEST_SEGMENT:
+        reason = f"transfer-timeout ({time}) and min-rate ({least}) would cut responses off"
+        yield "bandwidth", f"is so low that the limits {reason}"
+    if reason := unavailable_reason():
+        yield "bandwidth", f"cannot be limited on this system: {reason}"

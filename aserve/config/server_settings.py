@@ -66,6 +66,8 @@ class ServerSettings(TypedDict, total=False):
     allow: tuple[str, ...]
     deny: tuple[str, ...]
     proxy_trust: tuple[str, ...]
+    rate: str
+    bandwidth: int
     model: str
     by_the_book: bool
     cert: tuple[str, ...]

@@ -70,6 +70,16 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_rate_text(text: str) -> str:
+    """Return a rate such as `100/s`, "" for `off`."""
+    if text == "off":
+        return ""
+    from aserve.access.rates import parse_rate  # noqa: PLC0415 - not needed without a rate
+
+    parse_rate(text)
+    return text
+
+
 def parse_maximum(text: str) -> int:
     """Return a number, which may end in K, M or G, UNLIMITED for `unlimited`."""
     number = UNLIMITED if text == "unlimited" else _parse_units(text)

@@ -20,6 +20,7 @@ from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.config.virtual_hosts import with_sites
 from aserve.filesystem.rule_files import format_problems
 from aserve.http.messages import Request
+from aserve.linux.pacing import limit_bandwidth
 from aserve.observability.log_formats import Entry, combined_format
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all, listen, url
@@ -212,6 +213,7 @@ class Server:
             running = self._running_as(kind)
             settings = self._changed_settings(root, changes)
             yield running, settings
+            limit_bandwidth(self._listeners, settings.bandwidth)
             self.settings = settings
             self._root = self._root if root is None else _absolute(root)
 

@@ -24,8 +24,7 @@ def risks_in_the_network(settings: Settings) -> Risks:
     """Yield the same of a server that is shared with a network, or that anyone may read it."""
     risks = list(risks_beyond_this_machine(settings))
     yield from risks
-    is_open = any(map(_is_readable_by_anyone, settings.every_site)) and not settings.allow
-    if is_open and NO_LOGIN not in dict(risks).values():
+    if any(map(is_open, settings.every_site)) and NO_LOGIN not in dict(risks).values():
         yield "lan", OPEN
 
 
@@ -37,6 +36,11 @@ def risks_of(settings: Settings) -> Risks:
         yield setting, NO_TLS
 
 
+def is_open(settings: Settings) -> bool:
+    """Tell whether files of a site can be read without a login, from any address."""
+    return not settings.allow and any(ANYONE in one.readers for one in _all_rights(settings))
+
+
 def password_settings(settings: Settings) -> tuple[str, ...]:
     """Return which settings have clients send passwords."""
     return tuple(name for name in ("auth", "htpasswd") if getattr(settings, name))
@@ -45,11 +49,6 @@ def password_settings(settings: Settings) -> tuple[str, ...]:
 def _is_writable_by_anyone(settings: Settings) -> bool:
     """Tell whether files can be changed without a login."""
     return bool(settings.write) and any(ANYONE in one.writers for one in _all_rights(settings))
-
-
-def _is_readable_by_anyone(settings: Settings) -> bool:
-    """Tell whether files can be read without a login."""
-    return any(ANYONE in one.readers for one in _all_rights(settings))
 
 
 def _all_rights(settings: Settings) -> list[Rights]:

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from socket import AF_INET6, socket
 
-from aserve.server.listeners import format_url, route_address
+from aserve.server.listeners import format_url, port_of, route_address
 from aserve.server.multicast_dns import is_announced
 from aserve.tls.machine import Address, machine_addresses, machine_names
 
@@ -15,7 +15,7 @@ _NET, _INTERFACES = Path("/proc/net"), Path("/sys/class/net")
 
 def lan_urls(listeners: Sequence[socket], scheme: str) -> list[str]:
     """Return the URLs by which others open what listens on all addresses, the best one first."""
-    port = listeners[0].getsockname()[1]
+    port = port_of(listeners[0])
     has_ipv6 = any(one.family == AF_INET6 for one in listeners)
     addresses = lan_addresses(route_address())
     hosts = [str(one) for one in addresses if one.version == 4 or has_ipv6]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aserve.config.settings import Settings
 from aserve.config.values import UNIX_PREFIX
+from aserve.linux.pacing import limit_bandwidth
 from aserve.server.listeners import (
     ListenError,
     is_at,
@@ -71,10 +72,12 @@ class ListenerGroups:
         Those of workers that there are no more are accepted by all that remain: a client that waits
         in one is not lost, and the others share what the kernel puts there.
         """
-        if settings.model_info.shares_listeners or self._are_shared:
-            return [self.sockets] * settings.workers
-        while len(self._groups) < settings.workers:
+        is_shared = settings.model_info.shares_listeners or self._are_shared
+        while len(self._groups) < settings.workers and not is_shared:
             self._groups.append(listen_beside(self._groups[0], settings.limits.backlog))
+        limit_bandwidth(self.sockets, settings.bandwidth)
+        if is_shared:
+            return [self.sockets] * settings.workers
         spare = [listener for group in self._groups[settings.workers :] for listener in group]
         return [[*group, *spare] for group in self._groups[: settings.workers]]
 

@@ -11,6 +11,7 @@ from aserve.config.names import NamedSettingError
 from aserve.config.processes import ALL_ADDRESSES, DEFAULT_PORT
 from aserve.config.settings import Settings
 from aserve.config.values import is_unix
+from aserve.linux.pacing import limit_bandwidth
 
 if TYPE_CHECKING:
     from aserve.config.unix_address import UnixAddress
@@ -38,7 +39,9 @@ def listen(settings: Settings) -> list[list[socket.socket]]:
     """
     if address := settings.unix_address:
         return [[_open_unix(address, settings.limits.backlog)]] * settings.workers
-    return on_free_port(settings.port, partial(_listen_all, settings))
+    groups = on_free_port(settings.port, partial(_listen_all, settings))
+    limit_bandwidth((one for group in groups for one in group), settings.bandwidth)
+    return groups
 
 
 def on_free_port(port: int | None, listen_on: Callable[[int], T]) -> T:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
+from aserve.linux.pacing import limit_bandwidth
 from aserve.server.certificate_watch import CertificateWatch
 from aserve.server.control import STOPPING, Control
 from aserve.server.inheritance import check_program
@@ -80,6 +81,12 @@ class Manager(ABC):
                 service_manager, self._control, self._workers, self._describe
             )
 
+    def _end(self, reason: str) -> None:
+        """Stop the server by itself."""
+        if not self._is_stopping:
+            _logger.warning("stopping: %s", reason)
+            self._stop()
+
     def _describe(self) -> str:
         """Return in a line what is served."""
         count = self._settings.workers
@@ -95,12 +102,6 @@ class Manager(ABC):
         """Tell the service manager that the server stops."""
         if self._reports:
             self._reports.stopping()
-
-    def _end(self, reason: str) -> None:
-        """Stop the server by itself."""
-        if not self._is_stopping:
-            _logger.warning("stopping: %s", reason)
-            self._stop()
 
     def _present(self, settings: Settings) -> None:
         """Have new connections get other certificates. No other setting is another one."""
@@ -201,6 +202,7 @@ class Manager(ABC):
             source.discard()
             raise
         source.commit()
+        limit_bandwidth(self._groups.sockets, settings.bandwidth)
         self._settings = settings
         self._certificates.use(settings)
         if self._groups is not former:

@@ -39,14 +39,14 @@ class Reloading(NamedTuple):
 
     source: None for one that keeps its settings. watched: files whose change is a reason to
     read them. control_socket: what `aserve reload` connects to. inherited: from the program before.
-    on_move: called with the port after a reload has changed it. auto_stop: what ends the server by
-    itself, None for nothing. service_manager: what is told of all that.
+    service_manager: what is told of it. on_move: called with the port after a reload has changed
+    it. auto_stop: what ends the server by itself. Both managers: None for nothing.
     """
 
     source: ConfigurationSource | None = None
     watched: WatchedFiles = WatchedFiles(())
     control_socket: ControlSocket | None = None
     inherited: Inherited = Inherited()
+    service_manager: "ServiceManager | None" = None
     on_move: Callable[[int], object] = lambda _port: None
     auto_stop: "AutoStop | None" = None
-    service_manager: "ServiceManager | None" = None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from aserve.access.rates import parse_rate
 from aserve.config.access import url_of
 from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of
@@ -21,7 +22,7 @@ from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
-from aserve.server.exposure import password_settings, risks_of
+from aserve.server.exposure import OPEN, is_open, password_settings, risks_of
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
@@ -31,6 +32,7 @@ Warnings = Iterator[tuple[str, str]]
 """A setting, and what is risky in it, or why it has no effect."""
 
 _DECODED = "paths are compared as they are decoded"
+_BURST_OF_A_PAGE = 20  # with its scripts, styles and images
 _LONG_S = 600  # seconds for which a changed page may stay unseen
 _OF_LISTINGS = ("page_size", "readme", "title", "archive")
 _OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
@@ -96,6 +98,8 @@ def _reachable(configuration: Configuration) -> Warnings:
             yield from warnings_of_trust(configuration.settings)
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
+            if configuration.lan and is_open(configuration.settings):
+                yield "lan", OPEN
     except ListenError as error:
         yield error.setting, error.reason
 
@@ -247,11 +251,17 @@ def _writing(configuration: Configuration) -> Warnings:
             yield "min_free", f"less is free at {shown_path(name)}: every upload is answered 507"
 
 
+def _rates(configuration: Configuration) -> Warnings:
+    rate = configuration.settings.rate
+    if rate and (burst := parse_rate(rate).burst) < _BURST_OF_A_PAGE:
+        yield "rate", f"a browser that loads a page may send more than {burst} requests at once"
+
+
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
-    has_proxy = bool(settings.proxy_trust or settings.unix_address)
-    if settings.hsts and not has_proxy and is_for_this_machine(settings.host):
+    is_out_of_reach = settings.proxy_trust or settings.unix_address
+    if settings.hsts and not is_out_of_reach and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 
 
@@ -269,6 +279,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _paths,
     _resources,
     _writing,
+    _rates,
     _tls,
 )
 

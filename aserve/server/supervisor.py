@@ -17,6 +17,7 @@ from aserve.server.listeners import close_all
 from aserve.server.managed_worker import Worker
 from aserve.server.manager import Manager
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
+from aserve.server.rates import shared_file
 from aserve.server.reloading import Reloading
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import STOP_WORKER, Signals
@@ -59,6 +60,7 @@ class Supervisor(Manager):
         """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent may have ignored it: no exit codes
         self._open_control({*self._signals.handled, signal.SIGCHLD})
+        shared_file()  # all workers count in it, also if a reload is the first to set a rate
         adopted = self._adopt()
         for listeners in self._groups.assign(self._settings):
             self._start(self._settings, listeners)

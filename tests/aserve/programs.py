@@ -70,11 +70,13 @@ def serve(
     return _serve(root, info, **settings) if is_program else aserve.Server(root, **settings)
 
 
-_NUMBERS = frozenset({"max_upload", "quota", "min_free"})
+_NUMBERS = frozenset({"max_upload", "quota", "min_free", "bandwidth"})
 """Settings whose options take the same numbers."""
 
 _NETWORKS = frozenset({"deny", "proxy_trust"})
 """Settings whose options are repeated."""
+_TEXTS = frozenset({"rate"})
+"""Settings whose options take the same text."""
 
 # Without a grace period that could be over on a slow machine.
 _PROGRAM = """
@@ -108,6 +110,7 @@ def _serve(
     options += [f"--write={area}" for area in write]
     given = {name: others[name] for name in _NUMBERS & others.keys()}
     options += [f"--{name.replace('_', '-')}={_size(value)}" for name, value in given.items()]
+    options += [f"--{name}={others[name]}" for name in _TEXTS & others.keys()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []

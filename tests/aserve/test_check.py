@@ -143,6 +143,7 @@ SLOW = "slow clients can hold all connections for ever"
         ({"write": ["/no"]}, "--write: there is no folder /no/"),
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
         ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {exposure.NO_LOGIN}"),
+        ({"lan": True}, f"--lan: {exposure.OPEN}"),
         (
             {"host": "0.0.0.0", "proxy_trust": ["10.0.0.0/8", "unix", "0.0.0.0/0"]},
             "--proxy-trust: 0.0.0.0/0: every client there can say that it is another one",
@@ -229,6 +230,10 @@ SLOW = "slow clients can hold all connections for ever"
         (
             {"allow_trace": True},
             "--allow-trace: echoes what a client sends; it is only good for tests",
+        ),
+        (
+            {"rate": "100/m:19"},
+            "--rate: a browser that loads a page may send more than 19 requests at once",
         ),
         ({"workers": "1000"}, "--workers: 1000 processes share 3 CPUs"),
         (

@@ -10,12 +10,14 @@ import struct
 import termios
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aserve.cli import lan
+from aserve.cli.banner import format_banner
 from aserve.cli.lan import format_codes
 from aserve.cli.qr_code import format_qr_code
 from aserve.config.configuration import Configuration, read_configuration
@@ -134,6 +136,12 @@ def test_others_are_shown_its_urls_and_one_line_says_what_is_risky(directory: Pa
         assert (process.returncode, errors) == (0, "")  # no code: it is no terminal
     finally:
         process.close()
+
+
+def test_without_a_network_it_says_so(tmp_path: Path) -> None:
+    with closing(socket.create_server(("0.0.0.0", 0))) as listener:
+        banner = format_banner(Settings(tmp_path), listener, origins=[])
+    assert "  share  no network is found: only this machine can open it\n" in banner
 
 
 def test_each_family_has_its_own_addresses(directory: Path, tmp_path: Path) -> None:

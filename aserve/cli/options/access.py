@@ -136,3 +136,25 @@ class AccessOptions(TypedDict, total=False):
             autocompletion=completion.proxies,
         ),
     ]
+    rate: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--rate",
+            value="N/s|N/m|N/h[:BURST]",
+            text="Requests of each client; more: 429.",
+            show_default="off",
+            autocompletion=completion.rates,
+        ),
+    ]
+    bandwidth: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--bandwidth",
+            value="SIZE|off",
+            text="Bytes a second, per connection.",
+            show_default="off",
+            autocompletion=completion.bandwidths,
+        ),
+    ]
