@@ -15,6 +15,12 @@ from aserve.config.names import is_negated
 from aserve.config.paths import parse_paths
 from aserve.config.root import Root, as_root
 from aserve.config.settings import Settings
+from aserve.config.stop_limits import (
+    format_duration,
+    format_stop_after,
+    parse_duration,
+    parse_stop_after,
+)
 from aserve.config.value_kinds import (
     Flag,
     Kind,
@@ -129,7 +135,15 @@ _NOT_WRITTEN = {"queue", "grace", "handlers", "sources", "sites", "paths", "htpa
 """What only a program can set, and what has tables of its own (aserve/config/site_tables.py)."""
 
 PROGRAM_KINDS: Mapping[str, Kind] = {
+    "lan": Flag(),
     "open": Flag(),
+    "port_file": One(parse=parse_text),
+    "stop_after": One(
+        "a string such as '2h' or '3-downloads', or 'off'",
+        parse_stop_after,
+        to_toml=format_stop_after,
+    ),
+    "idle_exit": One("a string such as '15m', or 'off'", parse_duration, to_toml=format_duration),
     "access_log": One("a file, '-' or 'off'", parse_log),
     "quiet": Flag(),
     "watch_config": Flag(),

@@ -65,6 +65,7 @@ class ServerSettings(TypedDict, total=False):
     writers: tuple[str, ...]
     allow: tuple[str, ...]
     deny: tuple[str, ...]
+    proxy_trust: tuple[str, ...]
     rate: str
     bandwidth: int
     model: str
@@ -72,6 +73,7 @@ class ServerSettings(TypedDict, total=False):
     cert: tuple[str, ...]
     key: tuple[str, ...]
     https: bool
+    share_ca: bool
     http_redirect: int | None
     hsts: int
     dispatch: str

@@ -16,6 +16,13 @@ _NO_LOG_FILES = {
 """Words that are hardly meant as names of a log, and what to use instead."""
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+UNIX_PREFIX = "unix:"
+
+
+def is_unix(host: str) -> bool:
+    """Tell whether a host is a Unix socket, which aserve/config/unix_address.py parses."""
+    return host.startswith(UNIX_PREFIX)
+
 
 def parse_number(text: str) -> int:
     """Return a whole number."""

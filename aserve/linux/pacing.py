@@ -27,11 +27,12 @@ _MIN_SEGMENT_SIZE, _MAX_SEGMENT_SIZE = 256, 1_460  # the latter is that of Ether
 def limit_bandwidth(listeners: Iterable[socket.socket], bandwidth: int) -> None:
     """Have all connections that listeners accept from now on send at most so fast, each of them.
 
-    bandwidth: bytes per second, 0 for no limit. A socket has the options of its listener.
+    bandwidth: bytes per second, 0 for no limit. A socket has the options of its listener. Those of
+    Unix sockets have no limit: nothing is sent over a network.
     """
     rate = bandwidth or _UNLIMITED
     for listener in listeners:
-        if _rate_of(listener) != rate:
+        if listener.family != socket.AF_UNIX and _rate_of(listener) != rate:
             listener.setsockopt(
                 socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate.to_bytes(8, sys.byteorder)
             )

@@ -120,6 +120,10 @@ class ModelWorker:
             self._server.call_when_readable(descriptor, callback)
         return self._forks
 
+    def call_at_tick(self, call: Callable[[], object]) -> None:
+        """Have the model call a function at its next tick; any thread may call this."""
+        self._server.call_at_tick(call)
+
     def interrupt(self) -> None:
         """End a call that would delay the stop; a signal handler calls this."""
         self._server.interrupt()

@@ -119,6 +119,9 @@ def _obey_order(model: "ModelWorker", orders: OrderReceiver) -> bool:
     order = orders.receive()
     if not order:
         return False
+    if order.kind is Kind.ASK:
+        model.call_at_tick(partial(orders.reply, order))
+        return True
     reason = ""
     try:
         if order.settings:
@@ -205,7 +208,10 @@ class LoopProcess:
 
     def _on_order(self, orders: OrderReceiver) -> None:
         if order := orders.receive():
-            self._spawn(self._obey(order, orders))
+            if order.kind is Kind.ASK:  # at once: another order may take its time
+                orders.reply(order)
+            else:
+                self._spawn(self._obey(order, orders))
         else:
             asyncio.get_running_loop().remove_reader(orders.fileno())
 

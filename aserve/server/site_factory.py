@@ -73,11 +73,19 @@ def build_site(  # noqa: PLR0913, PLR0917 - the parts that a site shares with ot
         _build_host(one, scope, shared._replace(live_reload=reload)) for one, scope, reload in each
     ]
     site = route_hosts(settings, sites, rates.of(settings, ""))
-    if not (settings.allow or settings.deny):
-        return site
-    from aserve.server.access import route_clients
+    if settings.share_ca:
+        from aserve.server.shared_authority import route_authority
 
-    return route_clients(settings, site)
+        site = route_authority(settings, site)
+    if settings.allow or settings.deny:
+        from aserve.server.access import route_clients
+
+        site = route_clients(settings, site)
+    if settings.proxy_trust:
+        from aserve.policies.trusted_proxies import TrustedProxies
+
+        site.proxies = TrustedProxies(settings.proxy_trust)
+    return site
 
 
 def _login_guard(threads: int) -> "LoginGuard":

@@ -50,6 +50,15 @@ OFF = {
     *("aserve.observability", "aserve.server.supervisor", "pickle"),
     *("aserve.server.model_worker", "aserve.transport.run_loop", "aserve.transport.models"),
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
+    *("aserve.policies.trusted_proxies", "aserve.http.forwarded"),
+    *("aserve.transport.proxied_client", "aserve.transport.eventloop.proxied_cache"),
+    *("segno", "aserve.cli.lan", "aserve.cli.qr_code", "aserve.cli.port_file"),
+    *("aserve.server.lan_addresses", "aserve.server.multicast_dns", "aserve.server.exposure"),
+    *("aserve.server.auto_stop", "aserve.server.downloads", "aserve.linux.tcp_connections"),
+    *("aserve.server.shared_authority", "aserve.policies.shared_authority"),
+    "aserve.handlers.authority_certificate",
+    *("aserve.config.unix_address", "aserve.server.unix_sockets", "aserve.server.activation"),
+    *("aserve.server.service_manager", "aserve.server.service_reports"),
 }
 """What settings ask for, and which is off."""
 
@@ -134,6 +143,7 @@ SETTINGS = {
     "aserve.filesystem.content_tags": {"etag": "content"},
     "aserve.handlers.trace": {"allow_trace": True},
     "aserve.transport.eventloop.tunnel": {"allow_connect": ("a.test:1",)},
+    "aserve.policies.trusted_proxies": {"proxy_trust": ("unix",)},
     "aserve.policies.router": {"allowed_hosts": ("a.test",)},
     "aserve.rules.netlify_redirects": {"redirects": ("/a /b",)},
     "aserve.handlers.listing.page": {"model": "fork"},  # or each of its processes would import it

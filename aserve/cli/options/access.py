@@ -126,6 +126,16 @@ class AccessOptions(TypedDict, total=False):
             autocompletion=completion.networks,
         ),
     ]
+    proxy_trust: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--proxy-trust",
+            value="NETWORK",
+            text="Proxies that say who asks; repeatable.",
+            autocompletion=completion.proxies,
+        ),
+    ]
     rate: Annotated[
         str,
         declare(

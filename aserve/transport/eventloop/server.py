@@ -38,6 +38,7 @@ from aserve.transport.server_connection import ServerConnection
 
 if TYPE_CHECKING:
     from aserve.tls.presented import PresentedCertificates
+    from aserve.transport.eventloop.proxied_cache import ProxiedClients
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
 _RELEASE_TIMEOUT = 2.0  # seconds that a stop waits for sinks and streams to be closed
@@ -69,7 +70,8 @@ class EventLoopServer:
         self.limits = limits
         self.observer = observer
         self.cache = None if site.keyed_on.everything else cache
-        self.sees_connection = site.keyed_on.sees_connection
+        self.sees_connection = site.keyed_on.sees_connection or site.proxies is not None
+        self.partition_key = site.keyed_on.partition_key
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self._monitor = cache.monitor if cache else None
@@ -84,6 +86,7 @@ class EventLoopServer:
         self.count_request = site.count_request
         self._site = site
         self._is_barred = site.is_barred
+        self.proxied_clients = self._find_proxied_clients()
         self.limiter: ConnectionLimiter[ServerConnection] = limiter or ConnectionLimiter(
             process_limits(limits), cache
         )
@@ -279,7 +282,18 @@ class EventLoopServer:
         if self._all_closed and not self.connections:
             self._all_closed.set()
 
-    def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
+    def _find_proxied_clients(self) -> "ProxiedClients | None":
+        """Return what finds the clients behind trusted proxies, None where none is trusted."""
+        site = self._site
+        if not site.proxies:
+            return None
+        from aserve.transport.eventloop.proxied_cache import ProxiedClients  # noqa: PLC0415 - off
+
+        return ProxiedClients(
+            site.proxies, site.keyed_on, self.cache, site.is_barred, site.count_request
+        )
+
+    def cache_for(self, visible: ConnectionFacts, partition_key: bytes) -> HeadLookup | None:
         """Return the cached responses for a connection of which this is visible.
 
         There are none for a client that guesses passwords: a hit would tell it that one is right.
@@ -288,8 +302,7 @@ class EventLoopServer:
             return None
         if not self.cache:
             return None
-        found = self.cache.select_partition(self._site.keyed_on.partition_key(visible))
-        count = self.count_request
+        found, count = self.cache.select_partition(partition_key), self.count_request
         return CountedLookup(found, count, visible.client) if count else found
 
     def handle(
@@ -299,15 +312,12 @@ class EventLoopServer:
         done: Callable[[PendingResponse], None],
         *,
         keep_alive: bool,
+        partition_key: bytes,
     ) -> CachedResponse | PendingResponse | None:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
         is_barred = self._is_barred and self._is_barred(context.client, context.now)
         if (cache := self.cache) and not (request.error or is_barred):
-            partition_key = b""
-            if self.sees_connection:
-                facts = ConnectionFacts(context.client, context.scheme, context.server_name)
-                partition_key = self._site.keyed_on.partition_key(facts)
             key = cache.keys.key(request, keep_alive=keep_alive, partition_key=partition_key)
             if key and (cached := cache.lookup_key(key, request, context.now)):
                 return cached

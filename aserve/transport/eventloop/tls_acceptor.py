@@ -34,11 +34,11 @@ class Handshake:
         self._is_closing = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the address of the client, and nothing else."""
+        """Return the address of the client, or its socket, and nothing else."""
         if name == "peername":
             with suppress(OSError):  # it has gone
                 return self._client.getpeername()
-        return default
+        return self._client if name == "socket" else default
 
     def get_write_buffer_size(self) -> int:
         """Return 0: there is no response yet."""

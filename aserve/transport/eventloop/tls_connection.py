@@ -39,6 +39,8 @@ class TlsConnection(Connection):
 
     def admit(self) -> bool:
         """Count a client; return whether there is room for it. No 503 is worth a handshake."""
+        if clients := self._host.proxied_clients:
+            self.is_shared = clients.trusts(self.peer, self._socket_family())
         if self._limiter.admit(self) is Decision.ACCEPT:
             return True
         self._host.remove(self)
@@ -71,7 +73,7 @@ class TlsConnection(Connection):
     # What TLS changes in requests.
 
     def _connection_facts(self) -> ConnectionFacts:
-        return ConnectionFacts(self.client, self._scheme, self._server_name)
+        return ConnectionFacts(self.peer, self._scheme, self._server_name)
 
     def _dispatch(self, request: Request) -> None:
         super()._dispatch(self._as_asked(request))
