@@ -21,8 +21,8 @@ class ClientNetworks:
         """Tells whether a client is not served."""
 
     def _is_denied(self, client: str) -> bool:
-        is_allowed = not self._allow or _is_in(client, self._allow)
-        return not is_allowed or _is_in(client, self._deny)
+        is_allowed = not self._allow or is_in(client, self._allow)
+        return not is_allowed or is_in(client, self._deny)
 
 
 def network_error(text: str) -> str:
@@ -34,7 +34,7 @@ def network_error(text: str) -> str:
     return ""
 
 
-def _is_in(client: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+def is_in(client: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     """Tell whether an address is in a network: ::ffff:1.2.3.4 is one of IPv4 as well."""
     try:
         address = ip_address(client.partition("%")[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aserve.access.logins import parse_login, read_logins
 from aserve.access.networks import network_error
+from aserve.access.proxies import trust_error
 from aserve.access.rights import ANYONE, GROUPS, NOBODY, USERS, Rights, unknown_users
 from aserve.config.checks import Errors, each_value
 from aserve.config.root import Root, named_paths, shown_path
@@ -63,9 +64,19 @@ def access_errors(settings: "Settings") -> Errors:
         for item, text in each_value(settings, setting):
             if reason := network_error(text):
                 yield item, reason
+    yield from proxy_errors(settings)
     for setting in ("readers", "writers") if settings.root else ():
         if reason := names_error(getattr(settings, setting), settings.users):
             yield setting, reason
+
+
+def proxy_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with which proxies are trusted, and with what."""
+    for item, text in each_value(settings, "proxy_trust"):
+        if reason := trust_error(text):
+            yield item, reason
+    if settings.proxy_protocol and not settings.proxy_trust:
+        yield "proxy_protocol", "needs proxy_trust: which peers may say who the client is"
 
 
 def read_password_file(

@@ -65,6 +65,8 @@ class ServerSettings(TypedDict, total=False):
     writers: tuple[str, ...]
     allow: tuple[str, ...]
     deny: tuple[str, ...]
+    proxy_trust: tuple[str, ...]
+    proxy_protocol: bool
     model: str
     by_the_book: bool
     cert: tuple[str, ...]

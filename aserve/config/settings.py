@@ -195,6 +195,11 @@ class Settings(DerivedSettings):
     """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
     deny: tuple[str, ...] = ()
     """Networks or addresses of clients that are not served, also if they are in allow."""
+    proxy_trust: tuple[str, ...] = ()
+    """Networks or addresses of proxies that may say who their clients are; "unix" for those on
+    Unix sockets."""
+    proxy_protocol: bool = False
+    """Whether every connection begins with a header of the PROXY protocol, from one of these."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

@@ -33,7 +33,7 @@ OF_THE_PROCESS = frozenset(
         *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts"),
         *("linked_root", "sites", "sources", "compress_memory", "compress_folder"),
         *("cert", "key", "https", "http_redirect", "hsts"),
-        *("allow", "deny"),
+        *("allow", "deny", "proxy_trust", "proxy_protocol"),
     }
 )
 """Settings that all sites of a server have in common."""

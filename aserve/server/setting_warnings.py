@@ -101,6 +101,8 @@ def _exposed(settings: Settings) -> Warnings:
     if settings.allow_connect:
         allowed = ", ".join(settings.allow_connect)
         yield "allow_connect", f"everyone who can reach this server can reach {allowed} through it"
+    if settings.proxy_protocol and any(one.endswith("/0") for one in settings.proxy_trust):
+        yield "proxy_trust", "everyone who can reach this server can say who the client is"
     if settings.live:
         yield "live", "is for development: it adds a script to every page"
 

@@ -2,6 +2,7 @@
 
 import time
 from copy import copy
+from typing import TYPE_CHECKING
 
 from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
@@ -15,6 +16,9 @@ from aserve.transport.connection_limiter import (
 )
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.server_connection import ServerConnection
+
+if TYPE_CHECKING:
+    from aserve.transport.proxy_protocol import ProxyProtocol
 
 
 class Latest:
@@ -49,6 +53,8 @@ class ConnectionContext:
         self.limits = limits
         self.observer = observer
         self.limiter = ConnectionLimiter[ServerConnection](bounds)
+        self.proxy_protocol: ProxyProtocol | None = None
+        """What every connection begins with, None for HTTP."""
         self.is_replaced = False
         """Whether a reload has made another one, which the next request belongs to."""
         self._latest = Latest(self)
@@ -60,11 +66,15 @@ class ConnectionContext:
         """The context that the next request belongs to."""
         return self._latest.context
 
-    def replace(self, site: Site, limits: Limits) -> None:
-        """Have every next request answered by another site; any thread may call this."""
+    def replace(self, site: Site, limits: Limits, proxy: "ProxyProtocol | None" = None) -> None:
+        """Have every next request answered by another site; any thread may call this.
+
+        proxy: what every next connection begins with.
+        """
         former = self.latest
         context = copy(former)
         context._set(site, limits)  # noqa: SLF001 - of the same class
+        context.use_proxy_protocol(proxy)
         context._latest.context = context  # noqa: SLF001 - as above
         former.is_replaced = True  # last: a connection may follow at once
 
@@ -73,6 +83,11 @@ class ConnectionContext:
         self._sees_connection = site.keyed_on.sees_connection
         bounds = self.limiter.limits
         self.limiter.change_limits(process_limits(limits, bounds.max_fd, bounds.threads))
+
+    def use_proxy_protocol(self, protocol: "ProxyProtocol | None") -> None:
+        """Have every next connection begin with the header of a proxy that is trusted, or not."""
+        self.proxy_protocol = protocol
+        self.limiter.is_exempt = protocol.trusts if protocol else None
 
     @property
     def active_responses(self) -> int:

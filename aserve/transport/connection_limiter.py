@@ -4,6 +4,7 @@ import enum
 import errno
 import resource
 from collections import Counter
+from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from aserve.http.subscribers import subscriber_of
@@ -101,6 +102,8 @@ class ConnectionLimiter(Generic[G]):
 
     def __init__(self, limits: ProcessLimits, open_files: EvictableFiles | None = None) -> None:
         self.connections: set[G] = set()
+        self.is_exempt: Callable[[str], bool] | None = None
+        """Tells which addresses are not held to the share of one client: those of proxies."""
         self._rejected: set[G] = set()
         self._extra_descriptors: dict[G, int] = {}  # besides each connection's own
         self._extra_descriptors_total = 0
@@ -155,6 +158,15 @@ class ConnectionLimiter(Generic[G]):
             return Decision.ACCEPT
         self._rejected.add(connection)
         return Decision.REJECT if len(self._rejected) <= self._limits.rejected else Decision.DROP
+
+    def recount(self, connection: G, name_client: Callable[[], None]) -> Decision:
+        """Count a connection as that of another client; decide whether it is still accepted.
+
+        name_client: gives it the client that it has from now on.
+        """
+        self.remove(connection)
+        name_client()
+        return self.admit(connection)
 
     def reserve_descriptors(self, connection: G, descriptors: int) -> bool:
         """Count descriptors that a connection needs besides its own; False if there are too few."""
@@ -218,7 +230,7 @@ class ConnectionLimiter(Generic[G]):
         if (
             by_client[client] + connections > limits.connections_per_client
             or held_by[client] + descriptors > limits.descriptors_per_client
-        ):
+        ) and not (self.is_exempt and self.is_exempt(connection.client)):
             return False
         by_client[client] += connections
         held_by[client] += descriptors

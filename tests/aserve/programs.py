@@ -104,7 +104,10 @@ def _serve(
     ]
     options += [f"--write={area}" for area in write]
     given = {name: others[name] for name in _NUMBERS & others.keys()}
-    options += [f"--{name.replace('_', '-')}={_size(value)}" for name, value in given.items()]
+    networks = {name: others.get(name, ()) for name in ("allow", "deny", "proxy_trust")}
+    options += [f"--{_option(name)}={one}" for name, each in networks.items() for one in each]
+    options += ["--proxy-protocol"] if others.get("proxy_protocol") else []
+    options += [f"--{_option(name)}={_size(value)}" for name, value in given.items()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []
@@ -119,6 +122,10 @@ def _serve(
         assert program.returncode == 0, errors
     finally:
         program.close()
+
+
+def _option(setting: str) -> str:
+    return setting.replace("_", "-")
 
 
 def _size(number: int) -> str:

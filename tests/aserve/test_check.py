@@ -152,6 +152,10 @@ SLOW = "slow clients can hold all connections for ever"
             "--live: is for development: it adds a script to every page",
         ),
         (
+            {"host": "0.0.0.0", "proxy_protocol": True, "proxy_trust": ["0.0.0.0/0"]},
+            "--proxy-trust: everyone who can reach this server can say who the client is",
+        ),
+        (
             {"host": "0.0.0.0", "limits": ["header-timeout=0"]},
             f"--limit: header-timeout: {SLOW}",
         ),

@@ -49,6 +49,8 @@ OFF = {
     *("aserve.observability", "aserve.server.supervisor", "pickle"),
     *("aserve.server.model_worker", "aserve.transport.run_loop", "aserve.transport.models"),
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
+    *("aserve.transport.proxy_protocol", "aserve.transport.eventloop.header_receiver"),
+    "aserve.transport.eventloop.early_connection",
 }
 """What settings ask for, and which is off."""
 

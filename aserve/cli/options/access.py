@@ -126,3 +126,17 @@ class AccessOptions(TypedDict, total=False):
             autocompletion=completion.networks,
         ),
     ]
+    proxy_trust: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--proxy-trust",
+            value="NETWORK",
+            text="Believe these proxies; repeatable.",
+            autocompletion=completion.networks,
+        ),
+    ]
+    proxy_protocol: Annotated[
+        bool,
+        declare_flag(_ACCESS, "--proxy-protocol", text="Expect PROXY headers, of these."),
+    ]

@@ -32,7 +32,8 @@ _NO_CONTEXT = RequestContext(0, may_wait=False)
 class Connection(BodyReceiver):
     """One client: feeds what the loop reads to the HTTP parser, and writes the responses.
 
-    received: bytes that were read from the client before.
+    received: bytes that were read from the client before. client: its address, "" if the transport
+    has to be asked for it.
     """
 
     __slots__ = (
@@ -40,8 +41,8 @@ class Connection(BodyReceiver):
         "_turn_end",
     )
 
-    def __init__(self, host: ConnectionHost, received: bytes = b"") -> None:
-        super().__init__(host, received=len(received))
+    def __init__(self, host: ConnectionHost, received: bytes = b"", client: str = "") -> None:
+        super().__init__(host, client, len(received))
         self._host = host
         self._http.close_stream = host.thread_pool.release
         self._cache: HeadLookup | None = host.cache
