@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aserve.cli.parser import build_parser
+from aserve.config.fields import SettingFields
 from aserve.config.kinds import KINDS, SETTING_KINDS
 from aserve.config.limit_values import limit_unit
 from aserve.config.names import key_of
@@ -91,9 +92,9 @@ def options() -> str:
 def settings() -> str:
     """Return a row for each field of Settings."""
     names = {_OTHER_NAMES.get(one.name, one.name): one for one in _parameters()}
-    types = inspect.get_annotations(Settings)
+    types = inspect.get_annotations(SettingFields)
     rows = [["setting", "type", "default", "unit", "option", "meaning"]]
-    comments = dict(_comments(Settings))
+    comments = dict(_comments(SettingFields))
     for one in dataclasses.fields(Settings):
         if one.name in {"sources", "htpasswd_lines"}:  # what others have written: no settings
             continue
@@ -125,7 +126,7 @@ def limits() -> str:
 
 def schema() -> str:
     """Return the JSON schema of aserve.toml, by which editors complete and check it."""
-    texts = {one.name: str(one.help) for one in _parameters()} | dict(_comments(Settings))
+    texts = {one.name: str(one.help) for one in _parameters()} | dict(_comments(SettingFields))
     keys = {name: {"description": texts[name], **_json_type(kind)} for name, kind in KINDS.items()}
     of_a_site = {name: keys[name] for name in SETTING_KINDS.keys() - OF_THE_PROCESS}
     of_a_path = {name: of_a_site[name] for name in of_a_site.keys() - OF_A_SITE}

@@ -1,30 +1,41 @@
 """All settings, validated once, before anything starts."""
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from aserve.access.logins import Logins
+from aserve.access.rights import AccessRules, Rights
 from aserve.arguments import checks_names, wrong_types
-from aserve.config.access import access_errors, login_errors, read_password_file
-from aserve.config.checks import Errors, value_name
-from aserve.config.compression import COMPRESS, COMPRESS_MEMORY, compression_errors
-from aserve.config.derived import DerivedSettings
-from aserve.config.headers import CACHE, ETAGS, HeaderTable, header_errors
-from aserve.config.listings import LISTINGS, archive_errors, listing_errors, type_errors
-from aserve.config.names import DEFAULT_PLACE, ItemError, NamedSettingError, Sources, item_of
-from aserve.config.pages import PLAIN_URLS, page_errors
-from aserve.config.processes import (
-    DEFAULT_HOST,
-    RESPONSE_CACHE_SIZE,
-    model_errors,
-    process_errors,
+from aserve.config.access import (
+    access_errors,
+    is_open_to_all,
+    login_errors,
+    read_password_file,
+    rights_of,
+    user_of,
 )
+from aserve.config.checks import Errors, value_name
+from aserve.config.compression import compression_errors
+from aserve.config.fields import SettingFields
+from aserve.config.headers import header_errors
+from aserve.config.listings import archive_errors, listing_errors, type_errors
+from aserve.config.names import DEFAULT_PLACE, ItemError, NamedSettingError, item_of
+from aserve.config.pages import NO_PAGES, page_errors, parse_error_pages, parse_page
+from aserve.config.processes import model_errors, process_errors
 from aserve.config.root import Root, as_root, check_root, printable, without_links
-from aserve.config.rules import RULES, rule_errors
-from aserve.config.tls import certificate_errors, tls_errors
+from aserve.config.rules import rule_errors
+from aserve.config.tls import (
+    certifiable_hosts,
+    certificate_errors,
+    given_certificates,
+    local_certificates,
+    tls_errors,
+)
 from aserve.config.virtual_hosts import (
-    ANY_HOST,
     LINKED_ROOTS,
     OF_A_ROOT,
     PathSettings,
@@ -33,14 +44,20 @@ from aserve.config.virtual_hosts import (
     site_errors,
     taken_hosts,
 )
-from aserve.config.writing import CONFLICTS, MIN_FREE, writing_errors
-from aserve.filesystem.visibility import Symlinks
-from aserve.handlers.archive.formats import FORMATS, MAX_BYTES, MAX_FILES
-from aserve.handlers.handler import Handler
-from aserve.handlers.listing.limits import PAGE_SIZE
-from aserve.http1.limits import UNLIMITED, Limits
-from aserve.rules.dialects import NETLIFY
-from aserve.transport.registry import DEFAULT, DISPATCHES
+from aserve.config.writing import writing_errors
+from aserve.filesystem.rule_files import read_rules
+from aserve.filesystem.visibility import Symlinks, Visibility
+from aserve.handlers.clean_urls import CONVENTIONS
+from aserve.handlers.writing.areas import WriteArea, parse_area
+from aserve.http.media_types import MediaTypes, parse_added_type
+from aserve.http.request_target import TargetPath
+from aserve.rules.dialects import Dialect, find_dialect
+from aserve.rules.redirects_file import Redirect
+from aserve.rules.site_rules import SiteRules, parse_lines
+from aserve.transport.registry import ModelInfo, find_model
+
+if TYPE_CHECKING:
+    from aserve.tls.certificates import CertificateFiles
 
 T = TypeVar("T")
 
@@ -66,174 +83,11 @@ class _PlacedError(SettingsError):
 
 @checks_names("setting")
 @dataclass(frozen=True, slots=True)
-class Settings(DerivedSettings):
-    """What to serve, where, and how.
+class Settings(SettingFields):
+    """What to serve, where, and how; and what follows from it.
 
     Raises SettingsError for a value that cannot work, and TypeError for a name that is no setting.
     """
-
-    root: Root
-    """The directory or file to serve, or several by their names in URLs."""
-    host: str = DEFAULT_HOST
-    """A name or an address; the server listens on all addresses of the name."""
-    port: int | None = None
-    """None for 8000 or the next free one, 0 for any free one."""
-    workers: int = 1
-    """How many processes serve."""
-    threads: int | None = None
-    """The size of each worker's thread pool; None for 8, or 0 where a model can do without."""
-    queue: int = 1_024
-    """How many more requests may wait for the pool; the next one gets 503."""
-    grace: float = 8.0
-    """What responses in progress get when the server stops."""
-    allow_trace: bool = False
-    """Whether TRACE is answered."""
-    allow_connect: tuple[str, ...] = ()
-    """Each "host:port" that CONNECT may open a tunnel to."""
-    response_cache: int = RESPONSE_CACHE_SIZE
-    """Memory for cached responses, 0 for no cache."""
-    charset: str = "utf-8"
-    """The character encoding of text types, "none" for none."""
-    types: tuple[str, ...] = ()
-    """Each "suffix=type" that replaces or adds a media type."""
-    decode_slashes: bool = False
-    """Whether %2F in a path separates names, as npm's clients expect."""
-    index: tuple[str, ...] = ("index.html",)
-    """Names of the file that a directory is answered with: the first that is there."""
-    urls: str = PLAIN_URLS
-    """Whose URLs pages have: those of a static host, or plain."""
-    spa: str = ""
-    """The page that navigations get where nothing is found, "" for none."""
-    error_page: tuple[str, ...] = ()
-    """Each "status=path" of a page for errors; ("off",) for no 404.html either."""
-    redirects: tuple[str, ...] = ()
-    """Redirects and rewrites, each a line of _redirects, as "/old /new 301"; before those of the
-    file."""
-    rules: str = RULES[0]
-    """Whether the files _headers and _redirects of the site are followed: auto, if they are there;
-    or off."""
-    rules_dialect: str = NETLIFY
-    """Whose rules they are: netlify or cloudflare."""
-    strict_rules: bool = False
-    """Whether a line that cannot be followed is an error."""
-    server_header: bool = True
-    """Whether responses name the software."""
-    headers: tuple[str, ...] | HeaderTable = ()
-    """Headers by path: each "/docs/* Name: value", or a mapping of mappings; without a value,
-    the header is removed."""
-    cache: str | int = CACHE[0]
-    """How long files may be used without asking: auto, a year those whose names have a hash of
-    them, others never; a number of seconds; no-cache; no-store."""
-    cors: tuple[str, ...] = ()
-    """Origins whose pages may read responses, "*" for all; "https://*.app.test" is any subdomain.
-    Those that are named may write as well, where clients may."""
-    isolate: bool = False
-    """Whether pages are isolated from other sites, as SharedArrayBuffer needs it."""
-    security_headers: bool = False
-    """Whether browsers are told not to guess types, nor to show pages in frames of other sites."""
-    compress: str = COMPRESS[0]
-    """Whether responses are compressed: auto, by a compressed sibling of the file, or while they
-    are served; siblings, by siblings alone; off, none is."""
-    compress_memory: int = COMPRESS_MEMORY
-    """Memory for what was compressed, 0 for none: then files are not compressed."""
-    compress_folder: str = ""
-    """A folder of its own for what was compressed at the best level, which a restart finds again;
-    "" for none."""
-    etag: str = ETAGS[0]
-    """What entity tags are made of: stat, the state of a file; content, a hash of it, which copies
-    on other machines share; off, there are none."""
-    handlers: Mapping[str, Handler] | None = None
-    """What a program answers itself: handlers by paths, as "/now" or "/api/*"."""
-    listing: str = LISTINGS[0]
-    """Whether directories are listed: auto, those without an index; on, any other, too, where
-    `?format=` asks for it; off, none."""
-    page_size: int = PAGE_SIZE
-    """How many entries of a directory are on one page."""
-    readme: bool = True
-    """Whether a directory's README is shown below its entries, and its HEADER.md above."""
-    hide: tuple[str, ...] = ()
-    """Globs of what is hidden: of names, or with a slash of paths from the root."""
-    dotfiles: bool = False
-    """Whether names that begin with a dot are visible; keys and the like never are."""
-    symlinks: str = Symlinks.INSIDE.value
-    """Which links are followed: inside, those that stay in the directory; all; none."""
-    title: str = ""
-    """The name of the site on its pages, "" for none."""
-    archive: tuple[str, ...] = tuple(FORMATS)
-    """Formats of archives of directories, () for none; tar.zst only where Python can make it."""
-    archive_max_bytes: int = MAX_BYTES
-    """More in the files of an archive: 413."""
-    archive_max_files: int = MAX_FILES
-    """More files and directories in an archive: 413."""
-    dav: bool = False
-    """Whether WebDAV clients can read all that is visible, by PROPFIND."""
-    live: bool = False
-    """Whether pages reload when a file changes."""
-    write: tuple[str, ...] = ()
-    """Where clients may change files: "/" everywhere, "/in" below that path, "add" or "add:/in"
-    new names only; () nowhere."""
-    on_conflict: str = CONFLICTS[0]
-    """What a POST does where a file of its name is: error, replace or rename."""
-    max_upload: int = UNLIMITED
-    """A larger file: 413."""
-    quota: int = UNLIMITED
-    """More in all files of a directory that can be written to: 507."""
-    min_free: int = MIN_FREE
-    """Less free on the disk, after an upload: 507."""
-    fsync: bool = True
-    """Whether an upload is on the disk, and not only in memory, before it is answered."""
-    auth: tuple[str, ...] = field(default=(), repr=False)
-    """Users and their passwords, each "user:password" or "user:hash"."""
-    htpasswd: str = ""
-    """A file with users and hashes of their passwords, of bcrypt or argon2id; "" for none."""
-    readers: tuple[str, ...] = ()
-    """Who may read: names of users, or "users", "anyone" or "nobody"; () is all users if there are
-    any, or else anyone."""
-    writers: tuple[str, ...] = ()
-    """Who may change files, where they may be changed at all; as for readers."""
-    allow: tuple[str, ...] = ()
-    """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
-    deny: tuple[str, ...] = ()
-    """Networks or addresses of clients that are not served, also if they are in allow."""
-    proxy_trust: tuple[str, ...] = ()
-    """Networks or addresses of proxies that may say who their clients are; "unix" for those on
-    Unix sockets."""
-    proxy_protocol: bool = False
-    """Whether every connection begins with a header of the PROXY protocol, from one of these."""
-    model: str = DEFAULT
-    """The name of an I/O model."""
-    by_the_book: bool = False
-    """Whether the model takes each step as textbooks number them."""
-    cert: tuple[str, ...] = ()
-    """Files with certificates and their chains, in PEM: the server speaks TLS. Clients get the one
-    with the name that they ask for, or the first."""
-    key: tuple[str, ...] = ()
-    """Files with the keys of these, in the same order; () where each is in the file of its
-    certificate."""
-    https: bool = False
-    """Whether the server speaks TLS with a certificate of its own authority, for this machine."""
-    http_redirect: int | None = None
-    """A second port, whose clients are led from http to https; None for none."""
-    hsts: int = 0
-    """For how many seconds browsers are told to use https alone, 0 for not at all."""
-    dispatch: str = DISPATCHES[0]
-    """How a model gives jobs to its threads: queue, round-robin, random or least-loaded."""
-    limits: Limits = field(default_factory=Limits)
-    """Limits on what clients may send and hold."""
-    linked_root: str = LINKED_ROOTS[0]
-    """When the server notices that a link to a root has changed: follow, at once; reload, with
-    the next reload."""
-    allowed_hosts: tuple[str, ...] = (ANY_HOST,)
-    """Names that the root is served under, besides localhost, addresses and those of this machine:
-    ("local",) for no others, ("any",) for all."""
-    sites: tuple[VirtualHost, ...] = ()
-    """Other sites, by their hosts; the root is for all other hosts, {} for none of them."""
-    paths: tuple[PathSettings, ...] = ()
-    """Settings of some paths: the first whose glob matches."""
-    htpasswd_lines: tuple[str, ...] = field(default=(), repr=False)
-    """What was read from the file of htpasswd, which is read once for each Settings."""
-    sources: Sources = field(default_factory=dict, compare=False, repr=False)
-    """Where values were set, by the names of settings: an option, a variable, a line of a file."""
 
     def __post_init__(self) -> None:
         self._set("root", checked_root(as_root, self.root))
@@ -314,6 +168,139 @@ class Settings(DerivedSettings):
         """
         source = self.sources.get(item_of(setting, index)) or self.sources.get(setting)
         return source.place if source else DEFAULT_PLACE
+
+    @property
+    def every_site(self) -> "tuple[Settings, ...]":
+        """The settings of each site: of the root for all other hosts first, if there is one."""
+        own = (self,) if self.root else ()
+        return *own, *(site.settings for site in self.sites)
+
+    @property
+    def certificate_files(self) -> "tuple[CertificateFiles, ...]":
+        """The certificates that are presented, each with its key."""
+        return local_certificates(self) if self.https else given_certificates(self.cert, self.key)
+
+    @property
+    def named_hosts(self) -> tuple[str, ...]:
+        """The hosts that settings name, besides those that are addresses or any."""
+        named = (
+            self.host,
+            *self.allowed_hosts,
+            *(one for site in self.sites for one in site.hosts),
+        )
+        return certifiable_hosts(named)
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the server speaks TLS."""
+        return self.https or bool(self.cert)
+
+    @property
+    def scheme(self) -> str:
+        """That of its URLs."""
+        return "https" if self.has_tls else "http"
+
+    @property
+    def visibility(self) -> Visibility:
+        """What can be seen at all."""
+        return _visibility(self.hide, self.symlinks, dotfiles=self.dotfiles)
+
+    def read_rules(self) -> SiteRules:
+        """Return the rules of the site as its files are now."""
+        return read_rules(self.rules_root, self.dialect, self.own_redirects)
+
+    @property
+    def own_redirects(self) -> tuple[Redirect, ...]:
+        """The redirects of settings; raises LineError for a line that is none."""
+        return tuple(
+            rule._replace(place=self.place_of("redirects", index))
+            for index, rule in enumerate(parse_lines(self.redirects, self.dialect))
+        )
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the files of rules are read."""
+        convention = CONVENTIONS.get(self.urls)
+        hides_index = convention is not None and convention.hides_names
+        return find_dialect(self.rules_dialect, hides_index=hides_index)
+
+    @property
+    def rules_root(self) -> bytes:
+        """The directory with the files of rules, b"" for none."""
+        root = self.root if isinstance(self.root, Path) else self.root.get("")
+        return os.fsencode(root) if root and self.rules != "off" else b""
+
+    @property
+    def described_model(self) -> str:
+        """Return the model in words: it may have another form, which can do other things."""
+        form = " by the book" if self.by_the_book else ""
+        return f"the model {self.model}{form}"
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """The I/O model."""
+        return find_model(self.model, by_the_book=self.by_the_book)
+
+    @property
+    def media_types(self) -> MediaTypes:
+        """The media type of each file, with the types that were added."""
+        return _media_types(self.types, self.charset)
+
+    @property
+    def write_areas(self) -> tuple[WriteArea, ...]:
+        """Where clients may change files."""
+        return tuple(filter(None, map(parse_area, self.write)))
+
+    @property
+    def users(self) -> frozenset[str]:
+        """The names of the users of the site."""
+        return frozenset(map(user_of, (*self.auth, *self.htpasswd_lines)))
+
+    @property
+    def logins(self) -> Logins | None:
+        """The users of the site with their passwords, None for none."""
+        texts = (*self.auth, *self.htpasswd_lines)
+        return Logins(texts) if texts else None
+
+    @property
+    def rights(self) -> Rights:
+        """Who may read and write what these settings are for."""
+        return rights_of(self.readers, self.writers, has_users=bool(self.users))
+
+    @property
+    def access_rules(self) -> AccessRules | None:
+        """Who may read and write which paths of the site, None where anyone may."""
+        rules = [(one.match, one.settings.rights) for one in self.paths if one.sets_access]
+        if all(map(is_open_to_all, (self.rights, *(rights for _, rights in rules)))):
+            return None
+        return AccessRules(rules, self.rights)
+
+    @property
+    def index_names(self) -> tuple[bytes, ...]:
+        """The names of index files."""
+        return tuple(map(os.fsencode, self.index))
+
+    @property
+    def spa_page(self) -> TargetPath | None:
+        """The page of an application."""
+        return parse_page(self.spa)
+
+    @property
+    def error_pages(self) -> Mapping[int, TargetPath] | None:
+        """The page of each status for which one is set; None if there are none at all."""
+        return None if self.error_page == (NO_PAGES,) else parse_error_pages(self.error_page)
+
+
+# Tables that all sites share whose settings are equal: for each they take 90 KB and a millisecond.
+@lru_cache(maxsize=64)
+def _visibility(hide: tuple[str, ...], symlinks: str, *, dotfiles: bool) -> Visibility:
+    return Visibility(hide, dotfiles=dotfiles, symlinks=Symlinks(symlinks))
+
+
+@lru_cache(maxsize=64)
+def _media_types(types: tuple[str, ...], charset: str) -> MediaTypes:
+    added = [parsed for text in types if (parsed := parse_added_type(text))]
+    return MediaTypes(added, None if charset.lower() == "none" else charset)
 
 
 def checked_root(check: Callable[[T], Root], root: T) -> Root:

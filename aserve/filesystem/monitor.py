@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aserve.filesystem.mounts import Mounts
 from aserve.linux.inotify import SELF, Inotify, QueueOverflow, WatchedName
+from aserve.linux.readable_signal import ReadableSignal, readable_signal
 
 _MAX_CHANGES = 8_192  # names whose last change is remembered
 _MAX_EVENTS = 8_192  # in a second; to process more takes longer than to do without any watches
@@ -48,6 +49,7 @@ class ChangeMonitor:
         """None where there is no inotify or no descriptor for it, and after a flood of changes."""
         self.has_changes: Callable[[], object]
         """Tells whether there are changes to process, by one call into C."""
+        self._signal: ReadableSignal | None = None
         self._max_watches = max_watches
         self._subscribers: list[Subscriber] = []
         self._changes: dict[WatchedName, int] = {}  # the generation of each one's last change
@@ -80,10 +82,14 @@ class ChangeMonitor:
 
     def process_changes(self) -> None:
         """Read the changes and notify subscribers; stop watching for a while after too many."""
-        if not (self.inotify and self.has_changes()):
-            return
+        if self.inotify and self.has_changes():
+            self._read_changes(self.inotify)
+
+    def _read_changes(self, inotify: Inotify) -> None:
+        if self._signal:
+            self._signal.clear()
         self._generation += 1
-        names = _read_changes(self.inotify)
+        names = _read_changes(inotify)
         self._events += len(names or ())
         if names is None or self._events > _MAX_EVENTS:
             self._start_pause()
@@ -111,7 +117,8 @@ class ChangeMonitor:
 
     def tick(self) -> None:
         """Do the work of each second, and notice what makes no event: a mount over a directory."""
-        self.process_changes()
+        if self.inotify and self.inotify.has_changes():  # were a signal lost, this would end it
+            self._read_changes(self.inotify)
         self._events = 0
         if self._pause:
             self._pause -= 1
@@ -132,10 +139,11 @@ class ChangeMonitor:
         except OSError:
             self._stop()
         else:
-            self.has_changes = self.inotify.has_changes
+            self._signal = readable_signal(self.inotify.fileno())
+            self.has_changes = self._signal.has_come if self._signal else self.inotify.has_changes
 
     def _stop(self) -> None:
-        self.inotify, self.has_changes = None, bool
+        self.inotify, self.has_changes, self._signal = None, bool, None
 
     def _notify(self, names: Sequence[WatchedName]) -> None:
         oldest = self._oldest_generation

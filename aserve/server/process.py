@@ -15,6 +15,7 @@ from socket import socket
 from typing import TYPE_CHECKING, Any
 
 from aserve.config.settings import Settings
+from aserve.linux.readable_signal import install_handler
 from aserve.linux.signalfd import SignalFd, block_signals
 from aserve.server.orders import Kind, Order, OrderReceiver
 from aserve.server.reload import ReloadableWorker
@@ -52,6 +53,7 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # only here: the process of a program is not ours
     _raise_descriptor_limit()
     if settings.model_info.uses_event_loop:
+        install_handler()
         worker = ReloadableWorker(settings, listeners, observer, report_remaining)
         with asyncio.Runner(loop_factory=worker.new_loop) as runner:
             return runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
