@@ -5,8 +5,7 @@ Without I/O. Sections are those of proxy-protocol.txt, by which HAProxy defines 
 
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import NamedTuple
 
 _LINE_START = b"PROXY "
@@ -15,10 +14,8 @@ _MAX_LINE_SIZE = 107  # bytes, with its end (section 2.1)
 _PORT = "(?:0|[1-9][0-9]{0,4})"
 _LINE = re.compile(rf"PROXY TCP([46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) ({_PORT}) ({_PORT})")
 _UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: .*)?", re.DOTALL)
-_PARSERS: Mapping[str, Callable[[str], IPv4Address | IPv6Address]] = {
-    "4": IPv4Address,
-    "6": IPv6Address,
-}
+_LINE_FAMILIES = {"4": AF_INET, "6": AF_INET6}
+_INVALID_LINE = "an invalid PROXY line"
 _MAX_PORT = 65_535
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -73,14 +70,15 @@ def _parse_line(data: bytes) -> ProxyHeader | None:
 
 
 def _client_in_line(line: bytes) -> str:
-    with suppress(ValueError):  # it is not in ASCII, or not an address
-        if match := _LINE.fullmatch(line.decode("ascii")):
-            family, source, target, *ports = match.groups()
-            parse = _PARSERS[family]
-            client, _ = parse(source), parse(target)
-            if max(map(int, ports)) <= _MAX_PORT:
-                return _text(client)
-    raise ProxyHeaderError("an invalid PROXY line")
+    match = _LINE.fullmatch(line.decode("latin-1"))
+    if not match or max(int(match[4]), int(match[5])) > _MAX_PORT:
+        raise ProxyHeaderError(_INVALID_LINE)
+    family = _LINE_FAMILIES[match[1]]
+    try:
+        client, _ = inet_pton(family, match[2]), inet_pton(family, match[3])
+    except OSError:  # it is no address; leading zeros and scopes are refused as well
+        raise ProxyHeaderError(_INVALID_LINE) from None
+    return _text(family, client)
 
 
 def _parse_binary(data: bytes) -> ProxyHeader | None:
@@ -107,9 +105,10 @@ def _parse_binary(data: bytes) -> ProxyHeader | None:
     return ProxyHeader(kind.client(data[_FIXED_SIZE:size]), size) if len(data) >= size else None
 
 
-def _text(address: IPv4Address | IPv6Address) -> str:
-    """Return an address as this server writes it: ::ffff:192.0.2.1 is the one of IPv4."""
-    return str(getattr(address, "ipv4_mapped", None) or address)
+def _text(family: int, packed: bytes) -> str:
+    """Return an address as text: ::ffff:192.0.2.1 is the one of IPv4."""
+    text = inet_ntop(family, packed)
+    return text.removeprefix("::ffff:") if "." in text else text
 
 
 class _Family(NamedTuple):
@@ -122,8 +121,8 @@ class _Family(NamedTuple):
     client: Callable[[bytes], str]
 
 
-_IPV4 = _Family(12, lambda data: _text(IPv4Address(data[:4])))
-_IPV6 = _Family(36, lambda data: _text(IPv6Address(data[:16])))
+_IPV4 = _Family(12, lambda data: _text(AF_INET, data[:4]))
+_IPV6 = _Family(36, lambda data: _text(AF_INET6, data[:16]))
 _UNIX = _Family(216, lambda _: "-")
 
 # By the byte of section 2.2; all others must be rejected. Datagrams are those of QUIC, for which a

@@ -18,7 +18,9 @@ from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.proxy_header import MAX_HEADER_SIZE, ProxyHeaderError
 from aserve.transport.proxy_protocol import HeaderReader, ProxyProtocol
 
+# As plain numbers: those of enum take calls in Python.
 _STREAM = int(socket.SOCK_STREAM)
+_PEEK, _TAKE = int(socket.MSG_PEEK | socket.MSG_DONTWAIT), int(socket.MSG_DONTWAIT)
 _MAX_TIMEOUT_S = 86_400  # in place of none at all
 
 
@@ -50,7 +52,7 @@ class HeaderReceiver:
 
         It is closed without a word if there is no header, or none that can be trusted.
         """
-        sock = socket.socket(self._family, _STREAM, 0, descriptor)
+        sock = socket.SocketType(self._family, _STREAM, 0, descriptor)
         try:
             if not self._protocol.accepts(peer):
                 sock.close()
@@ -58,7 +60,7 @@ class HeaderReceiver:
             reader = self._protocol.new_reader(peer)
             client = take_header(sock, reader)
             if client is None:
-                self._wait(sock, reader, peer)
+                self._wait(socket.socket(fileno=sock.detach()), reader, peer)
                 return
         except (OSError, ProxyHeaderError):
             sock.close()
@@ -111,7 +113,7 @@ class HeaderReceiver:
             raise
 
 
-def take_header(sock: socket.socket, reader: HeaderReader) -> str | None:
+def take_header(sock: socket.SocketType, reader: HeaderReader) -> str | None:
     """Take a header from a socket, and nothing after it; return the client that it names.
 
     None if the header is not complete yet: what there is of it is taken. Raises ProxyHeaderError,
@@ -119,10 +121,10 @@ def take_header(sock: socket.socket, reader: HeaderReader) -> str | None:
     """
     while True:
         try:
-            data = sock.recv(MAX_HEADER_SIZE, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            data = sock.recv(MAX_HEADER_SIZE, _PEEK)
         except BlockingIOError:
             return None
         named = reader.feed(data)
-        sock.recv(len(data) - len(named.rest) if named else len(data), socket.MSG_DONTWAIT)
+        sock.recv(len(data) - len(named.rest) if named else len(data), _TAKE)
         if named:
             return named.client

@@ -24,6 +24,7 @@ from aserve.transport.proxy_header import ProxyHeaderError
 from aserve.transport.proxy_protocol import ProxyProtocol
 from aserve.transport.registry import DEFAULT
 from tests.aserve.transport.proxy_headers import LOCAL, binary, block, line
+from tests.calls import count_calls
 
 ONCE = b"GET /a.txt HTTP/1.0\r\n\r\n"
 KEPT = b"GET /a.txt HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -111,6 +112,31 @@ async def test_a_cached_response_is_sent_at_once_and_logged_for_the_client(servi
             assert (await read_to_end(client)).endswith(b"\r\n\r\nalpha")
     assert made == []
     assert service.clients == ["192.0.2.7", "2001:db8::7", "127.0.0.1"]
+
+
+async def test_a_header_that_is_there_is_cheap(service):
+    """No task, no timer and no callback: some calls more than without it. See test_cost.py."""
+    while not service.cache.lookup_head(ONCE, time.time()):
+        await service.answer(line("192.0.2.1") + ONCE)
+    (acceptor,) = service.server._acceptors
+
+    def cost(accept, data):
+        counts = []
+        for _ in range(3):  # the first of a second, or of an address, has more to do
+            ours, theirs = socket.socketpair()
+            with theirs:
+                theirs.sendall(data)
+                descriptor = ours.detach()
+                counts.append(count_calls(lambda: accept(descriptor, "127.0.0.1")))  # noqa: B023
+                assert theirs.recv(65_536).endswith(b"alpha")
+        return min(counts)
+
+    without = cost(acceptor.serve, ONCE)
+    for header in (line("192.0.2.1"), binary("2001:db8::1")):
+        behind = cost(acceptor.on_accept, header + ONCE)
+        python, c = (a - b for a, b in zip(behind, without, strict=True))
+        assert python <= 12
+        assert c <= 21
 
 
 async def test_a_connection_is_logged_for_the_client_however_the_header_arrives(service):

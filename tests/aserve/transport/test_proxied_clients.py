@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
+import aserve
 from aserve.config.server_settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS
@@ -15,8 +17,8 @@ from tests.aserve.transport.proxy_headers import LOCAL, binary, block, line
 from tests.aserve.transport.test_every_model import SETTINGS as OTHERS
 from tests.aserve.transport.test_every_model import TIMEOUT, UNAVAILABLE
 from tests.conformance.client import Address
-from tests.conformance.serving import ONE_AT_A_TIME, running
-from tests.marks import slow_except
+from tests.conformance.serving import ONE_AT_A_TIME, address_of, running
+from tests.marks import slow, slow_except
 
 SETTINGS = {DEFAULT: {"model": DEFAULT}, **OTHERS}
 QUICK = (DEFAULT, "asyncio", "epoll", "blocking", "reactor", "simulated-proactor by the book")
@@ -197,6 +199,42 @@ def test_without_the_setting_a_header_is_a_malformed_request(
     for model in (DEFAULT, "epoll"):
         with running(directory, model=model, proxy_trust=("127.0.0.0/8",)) as address:
             assert answer(address, header + REQUEST).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("model", ["epoll", "multi-reactor", slow("reactor")])
+def test_a_reload_changes_who_is_trusted(directory: Path, model: str) -> None:
+    header = line("192.0.2.1")
+    with aserve.Server(directory, model=model, **FROM_HERE) as server:
+        address = address_of(server)
+        with connected(address) as waiting, connected(address) as kept:
+            waiting.sendall(header[:9])
+            kept.sendall(header + REQUEST.replace(b"Connection: close\r\n", b""))
+            assert kept.recv(1 << 16).startswith(SERVED)
+            server.reload(proxy_trust=("127.0.0.2",), deny=(DENIED,))
+            assert answer(address, header + REQUEST) == b""
+            assert answer(address, header + REQUEST, host="127.0.0.2").startswith(SERVED)
+            waiting.sendall(header[9:] + REQUEST)  # its peer was trusted when it came
+            assert read_to_end(waiting).startswith(SERVED)
+            kept.sendall(REQUEST)
+            assert read_to_end(kept).startswith(SERVED)
+        server.reload(proxy_protocol=False)
+        assert answer(address, REQUEST).startswith(SERVED)
+        assert answer(address, header + REQUEST).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("model", [DEFAULT, "epoll", "blocking"])
+@pytest.mark.parametrize("cut", [9, 40])
+def test_an_error_of_our_own_costs_one_connection(
+    directory: Path, model: str, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = line("192.0.2.1")
+    with aserve.Server(directory, model=model, **FROM_HERE) as server:
+        with monkeypatch.context() as patched:
+            fail = Mock(side_effect=RuntimeError("a bug"))
+            patched.setattr("aserve.transport.proxy_protocol.parse_proxy_header", fail)
+            assert not answer(address_of(server), header[:cut]).startswith(SERVED)
+            assert fail.called
+        assert answer(address_of(server), header[:cut], header[cut:] + REQUEST).startswith(SERVED)
 
 
 def test_a_peer_that_is_not_trusted_need_not_send_anything(directory: Path) -> None:
