@@ -23,7 +23,7 @@ from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
-from aserve.transport.proxied_connection import ProxiedConnection
+from aserve.transport.proxy_header_connection import ProxyHeaderConnection
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
@@ -34,7 +34,7 @@ _MAX_SENT_PER_TURN = 1 << 20  # bytes; then other connections have their turn
 _NO_TAKEOVER = HttpError(501, "The server's I/O model cannot hand over a connection.")
 
 
-class SocketConnection(ProxiedConnection):
+class SocketConnection(ProxyHeaderConnection):
     """One client: feeds bytes from its socket to the HTTP parser, and sends the responses."""
 
     is_blocking = False

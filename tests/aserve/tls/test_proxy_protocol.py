@@ -8,7 +8,7 @@ from contextlib import suppress
 from aserve.http1.limits import Limits
 from tests.aserve.tls.test_serving import MODELS, TIMEOUT, ask_plainly
 from tests.aserve.transport.proxy_headers import LOCAL, binary, block, line
-from tests.aserve.transport.test_proxied_clients import answer
+from tests.aserve.transport.test_proxy_protocol import answer
 
 DENIED = "192.0.2.66"
 FROM_HERE = {"proxy_protocol": True, "proxy_trust": ("127.0.0.0/8",)}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aserve.transport.proxy_protocol import HeaderReader
 
 
-class ProxiedConnection(SocketWriter):
+class ProxyHeaderConnection(SocketWriter):
     """Reads the header, which says who the client is, before HTTP.
 
     Until then it is a connection of the proxy, its peer.
