@@ -78,6 +78,9 @@ groups = _offer(
 networks = _offer(
     {"127.0.0.0/8": "this machine", "192.168.0.0/16": "a home", "10.0.0.0/8": "", "fd00::/8": ""}
 )
+proxies = _offer(
+    {"127.0.0.1": "this machine", "10.0.0.0/8": "", "172.16.0.0/12": "Docker", "unix": "a socket"}
+)
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

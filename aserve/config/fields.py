@@ -150,10 +150,10 @@ class SettingFields:
     deny: tuple[str, ...] = ()
     """Networks or addresses of clients that are not served, also if they are in allow."""
     proxy_trust: tuple[str, ...] = ()
-    """Networks or addresses of proxies that may say who their clients are; "unix" for those on
-    Unix sockets."""
+    """Networks or addresses of proxies that say who the client is, by Forwarded or X-Forwarded-For;
+    "unix" for those that connect by a Unix socket."""
     proxy_protocol: bool = False
-    """Whether every connection begins with a header of the PROXY protocol, from one of these."""
+    """Whether these proxies begin every connection with a header of the PROXY protocol."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

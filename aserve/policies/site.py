@@ -26,6 +26,7 @@ from aserve.policies.response_memory import MAX_INLINE_SIZE, ResponseMemory
 if TYPE_CHECKING:
     from aserve.handlers.deferred import Deferred
     from aserve.handlers.folders import Folders
+    from aserve.policies.trusted_proxies import TrustedProxies
 
 _MAX_TRIES = 3  # for a small file that shrinks between stat and read
 
@@ -45,6 +46,9 @@ class Site:
 
     is_barred: Callable[[str, int], bool] | None = None
     """Tells whether a client gets nothing from the response cache at a POSIX time, in seconds."""
+
+    proxies: "TrustedProxies | None" = None
+    """Of the outermost site: which peers are proxies that say who the client is; None for none."""
 
     def __init__(
         self,

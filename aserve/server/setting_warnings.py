@@ -23,6 +23,7 @@ from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
 from aserve.server.listeners import ListenError, is_for_this_machine
+from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
 
@@ -89,7 +90,9 @@ def _reachable(configuration: Configuration) -> Warnings:
         if is_for_this_machine(configuration.settings.host):
             yield from _rebinding(configuration)
             yield from _other_sites(configuration)
+            yield from warnings_behind_proxy(configuration.settings)
         else:
+            yield from warnings_of_trust(configuration.settings)
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
     except ListenError as error:
@@ -101,8 +104,6 @@ def _exposed(settings: Settings) -> Warnings:
     if settings.allow_connect:
         allowed = ", ".join(settings.allow_connect)
         yield "allow_connect", f"everyone who can reach this server can reach {allowed} through it"
-    if settings.proxy_protocol and any(one.endswith("/0") for one in settings.proxy_trust):
-        yield "proxy_trust", "everyone who can reach this server can say who the client is"
     if settings.live:
         yield "live", "is for development: it adds a script to every page"
 
@@ -271,7 +272,8 @@ def _writing(configuration: Configuration) -> Warnings:
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
-    if settings.hsts and is_for_this_machine(settings.host):
+    is_behind_proxy = bool(settings.proxy_trust)
+    if settings.hsts and not is_behind_proxy and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 
 

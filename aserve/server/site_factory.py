@@ -67,11 +67,15 @@ def build_site(
     each = zip_longest(settings.every_site, live_reloads)
     sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
     site = route_hosts(settings, sites)
-    if not (settings.allow or settings.deny):
-        return site
-    from aserve.server.access import route_clients
+    if settings.allow or settings.deny:
+        from aserve.server.access import route_clients
 
-    return route_clients(settings, site)
+        site = route_clients(settings, site)
+    if trusted := settings.believed_proxies:
+        from aserve.policies.trusted_proxies import TrustedProxies
+
+        site.proxies = TrustedProxies(trusted)
+    return site
 
 
 def _login_guard(threads: int) -> "LoginGuard":

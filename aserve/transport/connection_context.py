@@ -18,6 +18,7 @@ from aserve.transport.observers import ResponseObserver
 from aserve.transport.server_connection import ServerConnection
 
 if TYPE_CHECKING:
+    from aserve.transport.proxied_client import ProxiedClient
     from aserve.transport.proxy_protocol import ProxyProtocol
 
 
@@ -74,7 +75,7 @@ class ConnectionContext:
         former = self.latest
         context = copy(former)
         context._set(site, limits)  # noqa: SLF001 - of the same class
-        context.use_proxy_protocol(proxy)
+        context.proxy_protocol = proxy
         context._latest.context = context  # noqa: SLF001 - as above
         former.is_replaced = True  # last: a connection may follow at once
 
@@ -84,32 +85,47 @@ class ConnectionContext:
         bounds = self.limiter.limits
         self.limiter.change_limits(process_limits(limits, bounds.max_fd, bounds.threads))
 
-    def use_proxy_protocol(self, protocol: "ProxyProtocol | None") -> None:
-        """Have every next connection begin with the header of a proxy that is trusted, or not."""
-        self.proxy_protocol = protocol
-        self.limiter.is_exempt = protocol.trusts if protocol else None
-
     @property
     def active_responses(self) -> int:
         """How many responses are being made or sent."""
         return sum(connection.is_responding for connection in list(self.limiter.connections))
 
-    def accept_body(self, client: str, request: Request) -> BodySink | None:
+    def proxied_client(self, peer: ConnectionFacts, family: int) -> "ProxiedClient | None":
+        """Return what finds the clients of a connection, if its peer is a trusted proxy.
+
+        family: that of its socket.
+        """
+        proxies = self.site.proxies
+        if not (proxies and proxies.trusts(peer.client, family)):
+            return None
+        from aserve.transport.proxied_client import ProxiedClient
+
+        return ProxiedClient(proxies, peer)
+
+    def accept_body(self, facts: ConnectionFacts, request: Request) -> BodySink | None:
         """Return what gets the body of a client's request, None to discard it."""
         accept_body = self.site.accept_body
-        context = self._request_context(int(time.time()), client)
+        context = self._request_context(int(time.time()), facts)
         return accept_body(request, context) if accept_body else None
 
-    def handle(self, request: Request, second: int, client: str) -> Response:
+    def accept_proxied_body(self, proxied: "ProxiedClient", request: Request) -> BodySink | None:
+        """Return what gets the body of a request that a proxy passes on. Raises HttpError."""
+        request = proxied.identify(request)
+        if request.error:
+            raise request.error
+        return self.accept_body(proxied.facts, request)
+
+    def handle(self, request: Request, second: int, facts: ConnectionFacts) -> Response:
         """Return the response to a request, or the error response to an invalid one."""
-        return self.site.handle(request, self._request_context(second, client))
+        return self.site.handle(request, self._request_context(second, facts))
 
-    def finish(self, request: Request, second: int, client: str, response: Response) -> Response:
+    def finish(
+        self, request: Request, second: int, facts: ConnectionFacts, response: Response
+    ) -> Response:
         """Return the response of a sink, with what every response of the site has."""
-        return self.site.finish(request, self._request_context(second, client), response)
+        return self.site.finish(request, self._request_context(second, facts), response)
 
-    def _request_context(self, second: int, client: str) -> RequestContext:
+    def _request_context(self, second: int, facts: ConnectionFacts) -> RequestContext:
         if not self._sees_connection:  # the usual case, for which this saves 1 us
             return RequestContext(second)
-        visible = self.site.keyed_on.visible(ConnectionFacts(client))
-        return RequestContext(second, True, *visible)
+        return RequestContext(second, True, *self.site.keyed_on.visible(facts))

@@ -71,11 +71,16 @@ class Decision(enum.Enum):
 
 
 class Limited(Protocol):
-    """A connection that is limited. Looking up its client address may be expensive."""
+    """A connection that is limited. Looking up the address of its peer may be expensive.
+
+    is_shared: whether it is that of a proxy with many clients, and counts for none of them.
+    """
+
+    is_shared: bool
 
     @property
-    def client(self) -> str:
-        """Return the client's address."""
+    def peer(self) -> str:
+        """Return the address at its other end."""
 
 
 class EvictableFiles(Protocol):
@@ -102,8 +107,6 @@ class ConnectionLimiter(Generic[G]):
 
     def __init__(self, limits: ProcessLimits, open_files: EvictableFiles | None = None) -> None:
         self.connections: set[G] = set()
-        self.is_exempt: Callable[[str], bool] | None = None
-        """Tells which addresses are not held to the share of one client: those of proxies."""
         self._rejected: set[G] = set()
         self._extra_descriptors: dict[G, int] = {}  # besides each connection's own
         self._extra_descriptors_total = 0
@@ -160,9 +163,9 @@ class ConnectionLimiter(Generic[G]):
         return Decision.REJECT if len(self._rejected) <= self._limits.rejected else Decision.DROP
 
     def recount(self, connection: G, name_client: Callable[[], None]) -> Decision:
-        """Count a connection as that of another client; decide whether it is still accepted.
+        """Count a connection as that of another peer; decide whether it is still accepted.
 
-        name_client: gives it the client that it has from now on.
+        name_client: gives it the peer that it has from now on, and says whether it is shared.
         """
         self.remove(connection)
         name_client()
@@ -187,8 +190,8 @@ class ConnectionLimiter(Generic[G]):
         """Release the descriptors that a connection had reserved."""
         if descriptors := self._extra_descriptors.pop(connection, 0):
             self._extra_descriptors_total -= descriptors
-            if self._by_client is not None:
-                self._descriptors_by_client[subscriber_of(connection.client)] -= descriptors
+            if self._by_client is not None and not connection.is_shared:
+                self._descriptors_by_client[subscriber_of(connection.peer)] -= descriptors
 
     def remove(self, connection: G) -> None:
         """Remove a closed connection. Calling it again has no effect."""
@@ -200,7 +203,7 @@ class ConnectionLimiter(Generic[G]):
         if connection in self._rejected:
             self._rejected.discard(connection)
         elif self._by_client is not None:
-            self._uncharge_client(subscriber_of(connection.client))
+            self._uncharge_client(connection)
 
     def close(self) -> None:
         """Accept no more connections."""
@@ -225,12 +228,14 @@ class ConnectionLimiter(Generic[G]):
             if served <= limits.connections_per_client and held <= limits.descriptors_per_client:
                 return True
             self._by_client = self._count_by_client(connection if connections else None)
-        client = subscriber_of(connection.client)
+        if connection.is_shared:
+            return True
+        client = subscriber_of(connection.peer)
         by_client, held_by = self._by_client, self._descriptors_by_client
         if (
             by_client[client] + connections > limits.connections_per_client
             or held_by[client] + descriptors > limits.descriptors_per_client
-        ) and not (self.is_exempt and self.is_exempt(connection.client)):
+        ):
             return False
         by_client[client] += connections
         held_by[client] += descriptors
@@ -239,18 +244,20 @@ class ConnectionLimiter(Generic[G]):
     def _count_by_client(self, newcomer: G | None) -> Counter[Subscriber]:
         """Count the connections and descriptors of each address, without the newcomer's."""
         by_client = Counter(
-            subscriber_of(connection.client)
+            subscriber_of(connection.peer)
             for connection in self.connections
-            if connection is not newcomer and connection not in self._rejected
+            if not (connection.is_shared or connection is newcomer or connection in self._rejected)
         )
         self._descriptors_by_client = Counter(by_client)
         for connection, descriptors in self._extra_descriptors.items():
-            self._descriptors_by_client[subscriber_of(connection.client)] += descriptors
+            if not connection.is_shared:
+                self._descriptors_by_client[subscriber_of(connection.peer)] += descriptors
         return by_client
 
-    def _uncharge_client(self, client: Subscriber) -> None:
+    def _uncharge_client(self, connection: G) -> None:
+        client = None if connection.is_shared else subscriber_of(connection.peer)
         for counts in (self._by_client, self._descriptors_by_client):
-            if counts:
+            if counts and client is not None:
                 counts[client] -= 1
                 if not counts[client]:
                     del counts[client]

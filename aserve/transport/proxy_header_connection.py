@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
 
 class ProxyHeaderConnection(SocketWriter):
-    """Reads the header, which says who the client is, before HTTP.
+    """Reads the header, which says who its peer is to be taken for, before HTTP.
 
-    Until then it is a connection of the proxy, its peer.
+    Until then it is a connection of the proxy, and counts for no client.
     """
 
-    def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
-        super().__init__(sock, client, context)
+    def __init__(self, sock: socket.socket, peer: str, context: ConnectionContext) -> None:
+        super().__init__(sock, peer, context)
         self._header_reader: HeaderReader | None = None
         """Set until the header has been read."""
 
     @abstractmethod
-    def _use_client(self) -> None:
-        """Serve the next requests as those of the client that is known now."""
+    def _use_peer(self) -> None:
+        """Serve the next requests as those of the peer that is known now."""
 
     def _expect_header(self, context: ConnectionContext) -> bool:
         """Expect a header if the server does. Return False if the peer may not send one."""
         protocol = context.proxy_protocol
         if not protocol:
             return True
-        self._header_reader = protocol.new_reader(self._client)
-        return protocol.accepts(self._client)
+        self._header_reader = protocol.new_reader(self._peer)
+        return protocol.accepts(self._peer)
 
     def _feed_header(self, reader: "HeaderReader", data: bytes) -> None:
         """Take received data that begins in the header. Empty data means end of file."""
@@ -52,15 +52,14 @@ class ProxyHeaderConnection(SocketWriter):
 
     def _serve_client(self, client: str) -> None:
         """Be the connection of a client that the proxy has named, if it may have one more."""
-        decision = Decision.ACCEPT
-        if client != self._client:
-            decision = self._limiter.recount(self, partial(self._name_client, client))
-        self._use_client()
+        decision = self._limiter.recount(self, partial(self._name_client, client))
         if decision is not Decision.ACCEPT:
             super()._reject_or_drop(decision)  # not as one that was rejected when it was accepted
 
     def _name_client(self, client: str) -> None:
-        self._client = client
+        self._peer = client
+        self._use_peer()
+        self.is_shared = self._proxied is not None
 
     def _check_deadlines(self) -> None:
         reader = self._header_reader

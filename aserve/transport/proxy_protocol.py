@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import NamedTuple
 
-from aserve.access.proxies import TrustedProxies
+from aserve.access.networks import TrustedPeers
 from aserve.transport.proxy_header import ProxyHeaderError, parse_proxy_header
 
 _LINE_INTERVAL = 60.0  # seconds between two lines of the log about connections that were refused
+_NO_ADDRESS = "-"
 
 _logger = logging.getLogger("aserve")
 
@@ -67,15 +68,18 @@ class HeaderReader:
 class ProxyProtocol:
     """Which peers may send headers, and how often others have been refused.
 
-    trust: as for TrustedProxies. clock: returns seconds.
+    trusted: as for TrustedPeers. clock: returns seconds.
     """
 
-    def __init__(self, trust: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
-        self.trusts = TrustedProxies(trust).trusts
-        """Tells whether a peer may say who its clients are."""
+    def __init__(self, trusted: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._peers = TrustedPeers(trusted)
         self._clock = clock
         self._refused = 0  # since the last line of the log
         self._next_line = -inf
+
+    def trusts(self, peer: str) -> bool:
+        """Tell whether a peer may say who its clients are: "-" is one on a Unix socket."""
+        return self._peers.has_unix if peer == _NO_ADDRESS else self._peers.has_address(peer)
 
     def accepts(self, peer: str) -> bool:
         """Tell whether a peer is trusted; if not, its connection is refused."""

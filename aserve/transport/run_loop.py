@@ -71,7 +71,7 @@ class RunLoop(ABC):
 
     def use_proxy_protocol(self, protocol: "ProxyProtocol") -> None:
         """Have every connection begin with the header of a proxy. To be called before run."""
-        self._context.use_proxy_protocol(protocol)
+        self._context.proxy_protocol = protocol
 
     def reload(self, site: Site, limits: Limits, proxy: "ProxyProtocol | None" = None) -> None:
         """Have every next request answered by another site; any thread may call this.

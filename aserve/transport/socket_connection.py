@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from functools import partial
 
+from aserve.cache.keys import ConnectionFacts
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import (
@@ -40,14 +41,15 @@ class SocketConnection(ProxyHeaderConnection):
     is_blocking = False
     """Whether calls on the socket may wait."""
 
-    def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
-        super().__init__(sock, client, context)
+    def __init__(self, sock: socket.socket, peer: str, context: ConnectionContext) -> None:
+        super().__init__(sock, peer, context)
         sock.setblocking(self.is_blocking)
         with suppress(OSError):  # no TCP: a Unix socket delays nothing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._join(context)
         self._is_aborted = self._is_turn_over = False
         if self._expect_header(context):
+            self.is_shared = self._proxied is not None or self._header_reader is not None
             self._admit()
         else:
             self.abort()
@@ -128,12 +130,16 @@ class SocketConnection(ProxyHeaderConnection):
         """Serve the next requests with a context, which may be that of a reload."""
         self._use_context(context)
         self._context = context
-        accepts = context.site.accept_body is not None
-        self._http.accept_body = partial(context.accept_body, self._client) if accepts else None
+        self._facts = ConnectionFacts(self._peer)
+        self._proxied = proxied = context.proxied_client(self._facts, self.socket.family)
+        accept_body = partial(context.accept_body, self._facts)
+        if proxied:
+            accept_body = partial(context.accept_proxied_body, proxied)
+        self._http.accept_body = accept_body if context.site.accept_body else None
         if context.is_retired:
             self.close_after_next_response()
 
-    def _use_client(self) -> None:
+    def _use_peer(self) -> None:
         self._join(self._context)
 
     def _check_deadlines(self) -> None:
@@ -224,14 +230,21 @@ class SocketConnection(ProxyHeaderConnection):
 
     def _dispatch(self, request: Request) -> None:
         self._begin(request)
-        self._start_response(self._make_response(request))
+        self._start_response(self._make_response())
         self._send_some()
 
     def _begin(self, request: Request) -> None:
-        self._request, self._started_at = request, time.time()
+        self._request, self._started_at = self._as_sent(request), time.time()
 
-    def _make_response(self, request: Request) -> Response:
-        second = int(self._started_at)
+    def _as_sent(self, request: Request) -> Request:
+        """Return a request as its client has sent it, and note who that is behind a proxy."""
+        if self._proxied:
+            request = self._proxied.identify(request)
+            self._facts = self._proxied.facts
+        return request
+
+    def _make_response(self) -> Response:
+        request, second = self._request, int(self._started_at)
         return self._check_response(request, self._respond(request, second), second)
 
     def _start_response(self, response: Response) -> None:
@@ -266,15 +279,16 @@ class SocketConnection(ProxyHeaderConnection):
 
     def _respond(self, request: Request, second: int) -> Response:
         """Return the response of the site, or of the sink that has got the request's body."""
-        sink, context = self._http.sink, self._context
+        sink, context, facts = self._http.sink, self._context, self._facts
         if not sink:
-            return context.handle(request, second, self._client)
+            return context.handle(request, second, facts)
         try:
             if request.error:
-                return context.handle(request, second, self._client)
-            return context.finish(request, second, self._client, sink.respond())
+                return context.handle(request, second, facts)
+            return context.finish(request, second, facts, sink.respond())
         except HttpError as error:
-            return context.handle(self._http.reject_body(error), second, self._client)
+            rejected = self._as_sent(self._http.reject_body(error))
+            return context.handle(rejected, second, facts)
         finally:
             self._close_sink()
 
@@ -293,4 +307,4 @@ class SocketConnection(ProxyHeaderConnection):
         else:
             close_streams(response.body)
             error = TOO_MANY_FILES
-        return self._context.handle(request._replace(error=error), second, self._client)
+        return self._context.handle(request._replace(error=error), second, self._facts)

@@ -37,7 +37,7 @@ class LockedConnectionLimiter(ConnectionLimiter[ServerConnection]):
             return super().admit(connection)
 
     def recount(self, connection: ServerConnection, name_client: Callable[[], None]) -> Decision:
-        """Count a connection as that of another client; decide whether it is still accepted."""
+        """Count a connection as that of another peer; decide whether it is still accepted."""
         with self._lock:
             return super().recount(connection, name_client)
 

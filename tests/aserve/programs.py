@@ -73,6 +73,9 @@ def serve(
 _NUMBERS = frozenset({"max_upload", "quota", "min_free"})
 """Settings whose options take the same numbers."""
 
+_NETWORKS = frozenset({"deny", "proxy_trust"})
+"""Settings whose options are repeated."""
+
 # Without a grace period that could be over on a slow machine.
 _PROGRAM = """
 from functools import partial
@@ -111,6 +114,8 @@ def _serve(
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []
+    for name in _NETWORKS & others.keys():
+        options += [f"--{name.replace('_', '-')}={network}" for network in others[name]]
     paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
     address = ("--port=0", "--host=127.0.0.1")
     program = start_code(_PROGRAM, *paths, *address, f"--model={model}", *options)

@@ -112,6 +112,8 @@ def test_a_folder_that_is_only_for_this_machine_has_no_warnings(here: Path) -> N
     assert warnings_of("site") == []
     assert warnings_of("site", write=["/"], allow_connect=["a:1"], live=True) == []
     assert warnings_of("site", limits=["header-timeout=unlimited"], host="127.0.0.1") == []
+    trusted = {"proxy_trust": ["127.0.0.1", "unix", "::/0"], "deny": ["::1"], "hsts": "60"}
+    assert warnings_of("site", allowed_hosts="a.example", **trusted) == []
 
 
 def test_lines_of_rules_that_cannot_be_followed_are_warnings(here: Path) -> None:
@@ -136,6 +138,21 @@ SLOW = "slow clients can hold all connections for ever"
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
         ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {setting_warnings.NO_LOGIN}"),
         (
+            {"host": "0.0.0.0", "proxy_trust": ["10.0.0.0/8", "unix", "0.0.0.0/0"]},
+            "--proxy-trust: 0.0.0.0/0: every client there can say that it is another one",
+        ),
+        (
+            {"deny": ["192.0.2.0/24"]},
+            "--deny: clients behind a proxy on this machine have its address: --proxy-trust",
+        ),
+        (
+            {"allowed_hosts": "a.test,a.example"},
+            (
+                "--proxy-trust: clients of a.example come by a proxy, whose address they all have"
+                " without this"
+            ),
+        ),
+        (
             {"auth": ["ann:a"]},
             "--auth: everyone on this machine can see it in the list of processes: ASERVE_AUTH",
         ),
@@ -150,10 +167,6 @@ SLOW = "slow clients can hold all connections for ever"
         (
             {"host": "0.0.0.0", "live": True},
             "--live: is for development: it adds a script to every page",
-        ),
-        (
-            {"host": "0.0.0.0", "proxy_protocol": True, "proxy_trust": ["0.0.0.0/0"]},
-            "--proxy-trust: everyone who can reach this server can say who the client is",
         ),
         (
             {"host": "0.0.0.0", "limits": ["header-timeout=0"]},

@@ -51,6 +51,8 @@ OFF = {
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
     *("aserve.transport.proxy_protocol", "aserve.transport.eventloop.header_receiver"),
     "aserve.transport.eventloop.early_connection",
+    *("aserve.policies.trusted_proxies", "aserve.http.forwarded"),
+    *("aserve.transport.proxied_client", "aserve.transport.eventloop.proxied_cache"),
 }
 """What settings ask for, and which is off."""
 
@@ -134,6 +136,7 @@ SETTINGS = {
     "aserve.filesystem.content_tags": {"etag": "content"},
     "aserve.handlers.trace": {"allow_trace": True},
     "aserve.transport.eventloop.tunnel": {"allow_connect": ("a.test:1",)},
+    "aserve.policies.trusted_proxies": {"proxy_trust": ("unix",)},
     "aserve.policies.router": {"allowed_hosts": ("a.test",)},
     "aserve.rules.netlify_redirects": {"redirects": ("/a /b",)},
     "aserve.handlers.listing.page": {"model": "fork"},  # or each of its processes would import it

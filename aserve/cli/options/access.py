@@ -132,11 +132,11 @@ class AccessOptions(TypedDict, total=False):
             _ACCESS,
             "--proxy-trust",
             value="NETWORK",
-            text="Believe these proxies; repeatable.",
-            autocompletion=completion.networks,
+            text="Proxies that say who asks; repeatable.",
+            autocompletion=completion.proxies,
         ),
     ]
     proxy_protocol: Annotated[
         bool,
-        declare_flag(_ACCESS, "--proxy-protocol", text="Expect PROXY headers, of these."),
+        declare_flag(_ACCESS, "--proxy-protocol", text="They do, in PROXY headers."),
     ]

@@ -145,6 +145,12 @@ class Acceptor:
             log_internal_error(error, address)
             client.close()
 
+    def connect(self, descriptor: int, address: str) -> None:
+        """Make a connection for a client, without a look into the cache. address: the client's."""
+        client = socket.SocketType(self._family, _STREAM, 0, descriptor)
+        connecting = self._make_connection(_as_python_socket(client), b"", address)
+        self._spawn(connecting, self._connecting)
+
     def _send_and_close(self, client: socket.SocketType, data: bytes) -> None:
         """Send a response and close the socket."""
         try:

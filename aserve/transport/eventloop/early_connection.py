@@ -26,11 +26,11 @@ class PendingTransport:
         self._is_closing = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the address of the client, and nothing else."""
+        """Return the address of the client, or its socket, and nothing else."""
         if name == "peername":
             with suppress(OSError):  # it has gone
                 return self._client.getpeername()
-        return default
+        return self._client if name == "socket" else default
 
     def get_write_buffer_size(self) -> int:
         """Return 0: there is no response yet."""
@@ -52,7 +52,7 @@ class PendingTransport:
 class EarlyConnection(Connection):
     """A connection whose client has something else to say before HTTP.
 
-    pending: stands for the transport until then. client: the address of its peer.
+    pending: stands for the transport until then. peer: the address at the other end.
     """
 
     __slots__ = ("_decision", "_is_made")
@@ -60,21 +60,24 @@ class EarlyConnection(Connection):
     gets_503 = True
     """Whether a client for which there is no room is told so."""
 
-    def __init__(self, host: ConnectionHost, pending: asyncio.Transport, client: str) -> None:
-        super().__init__(host, client=client)
+    def __init__(self, host: ConnectionHost, pending: asyncio.Transport, peer: str) -> None:
+        super().__init__(host, peer=peer)
         self._transport = pending
         self._is_made = False
         self._decision = Decision.ACCEPT
 
-    def admit(self) -> bool:
-        """Count the connection. Return whether to go on with it."""
+    def admit(self, *, names_client: bool = False) -> bool:
+        """Count the connection. Return whether to go on with it.
+
+        names_client: whether it begins with the header of a proxy; it is no client's until then.
+        """
+        self.is_shared = names_client or self._is_of_proxy()
         self._decision = self._limiter.admit(self)
         return self._may_go_on()
 
     def serve_client(self, client: str) -> bool:
         """Be the connection of a client that a proxy has named. Return whether to go on with it."""
-        if client != self.client:
-            self._decision = self._limiter.recount(self, partial(self._name_client, client))
+        self._decision = self._limiter.recount(self, partial(self._name_client, client))
         return self._may_go_on()
 
     def end_waiting(self) -> None:
@@ -109,4 +112,10 @@ class EarlyConnection(Connection):
         return False
 
     def _name_client(self, client: str) -> None:
-        self._client = client
+        self._peer = client
+        self.is_shared = self._is_of_proxy()
+
+    def _is_of_proxy(self) -> bool:
+        """Tell whether the peer is a trusted proxy, whose requests are those of many clients."""
+        clients = self._host.proxied_clients
+        return clients is not None and clients.trusts(self.peer, self._socket_family())

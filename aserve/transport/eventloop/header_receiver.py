@@ -68,14 +68,17 @@ class HeaderReceiver:
             log_internal_error(error, peer)
             sock.close()
         else:
-            self._acceptor.serve(sock.detach(), client)
+            # The cache of the acceptor knows nothing of what a proxy says in a request.
+            is_proxy = self._protocol.trusts(client)
+            serve = self._acceptor.connect if is_proxy else self._acceptor.serve
+            serve(sock.detach(), client)
 
     def _wait(self, sock: socket.socket, reader: HeaderReader, peer: str) -> None:
         """Count a connection, and wait for its header, if there is room for it."""
         sock.setblocking(False)
         pending: Any = PendingTransport(sock)
         connection = self._new_connection(pending, peer)
-        if not connection.admit():
+        if not connection.admit(names_client=True):
             sock.close()
             return
         task = self._loop.create_task(self._serve_later(sock, reader, connection))

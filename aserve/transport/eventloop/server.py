@@ -39,6 +39,7 @@ from aserve.transport.server_connection import ServerConnection
 if TYPE_CHECKING:
     from aserve.tls.presented import PresentedCertificates
     from aserve.transport.eventloop.early_connection import EarlyConnection
+    from aserve.transport.eventloop.proxied_cache import ProxiedClients
     from aserve.transport.proxy_protocol import ProxyProtocol
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
@@ -74,7 +75,8 @@ class EventLoopServer:
         self.limits = limits
         self.observer = observer
         self.cache = None if site.keyed_on.everything else cache
-        self.sees_connection = site.keyed_on.sees_connection
+        self.sees_connection = site.keyed_on.sees_connection or site.proxies is not None
+        self.partition_key = site.keyed_on.partition_key
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self._monitor = cache.monitor if cache else None
@@ -88,6 +90,7 @@ class EventLoopServer:
         self.accept_body = site.accept_body
         self._site = site
         self._is_barred = site.is_barred
+        self.proxied_clients = self._find_proxied_clients()
         self.limiter: ConnectionLimiter[ServerConnection] = limiter or ConnectionLimiter(
             process_limits(limits), cache
         )
@@ -116,8 +119,6 @@ class EventLoopServer:
         self._sweep()
 
     def _start_accepting(self, listeners: Iterable[socket.socket]) -> None:
-        protocol = self._proxy_protocol
-        self.limiter.is_exempt = protocol.trusts if protocol else None
         create = self._create_tls_acceptor if self._certificates else self._create_acceptor
         self._acceptors = [create(listener) for listener in listeners]
         for acceptor in self._acceptors:
@@ -126,7 +127,7 @@ class EventLoopServer:
     def _create_acceptor(self, listener: socket.socket) -> Acceptor:
         acceptor = Acceptor(
             listener,
-            None if self.sees_connection else self.cache,
+            self._cache_of_acceptors(),
             self.observer,
             partial(Connection, self),
             self.limits.transfer_timeout,
@@ -138,6 +139,15 @@ class EventLoopServer:
 
             self._receive_headers(acceptor, listener, partial(EarlyConnection, self))
         return acceptor
+
+    def _cache_of_acceptors(self) -> ResponseCache | None:
+        """Return the cache if what it has is for all clients, whoever the proxies say they are.
+
+        Headers of the PROXY protocol are known to the acceptors, those in requests are not.
+        """
+        believes_requests = self._site.proxies is not None and self._proxy_protocol is None
+        decides = self._site.keyed_on.sees_connection or believes_requests
+        return None if decides else self.cache
 
     def _create_tls_acceptor(self, listener: socket.socket) -> Acceptor:
         # Only here: they import ssl, which a server without TLS does not need.
@@ -305,16 +315,23 @@ class EventLoopServer:
         if self._all_closed and not self.connections:
             self._all_closed.set()
 
-    def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
+    def _find_proxied_clients(self) -> "ProxiedClients | None":
+        """Return what finds the clients behind trusted proxies, None where none is trusted."""
+        site = self._site
+        if not site.proxies:
+            return None
+        from aserve.transport.eventloop.proxied_cache import ProxiedClients  # noqa: PLC0415 - off
+
+        return ProxiedClients(site.proxies, site.keyed_on, self.cache, site.is_barred)
+
+    def cache_for(self, visible: ConnectionFacts, partition_key: bytes) -> HeadLookup | None:
         """Return the cached responses for a connection of which this is visible.
 
         There are none for a client that guesses passwords: a hit would tell it that one is right.
         """
         if self._is_barred and self._is_barred(visible.client, int(time.time())):
             return None
-        return self.cache and self.cache.select_partition(
-            self._site.keyed_on.partition_key(visible)
-        )
+        return self.cache and self.cache.select_partition(partition_key)
 
     def handle(
         self,
@@ -323,15 +340,12 @@ class EventLoopServer:
         done: Callable[[PendingResponse], None],
         *,
         keep_alive: bool,
+        partition_key: bytes,
     ) -> CachedResponse | PendingResponse | None:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
         is_barred = self._is_barred and self._is_barred(context.client, context.now)
         if (cache := self.cache) and not (request.error or is_barred):
-            partition_key = b""
-            if self.sees_connection:
-                facts = ConnectionFacts(context.client, context.scheme, context.server_name)
-                partition_key = self._site.keyed_on.partition_key(facts)
             key = cache.keys.key(request, keep_alive=keep_alive, partition_key=partition_key)
             if key and (cached := cache.lookup_key(key, request, context.now)):
                 return cached

@@ -16,7 +16,7 @@ _MAX_BUFFERED = 65_536  # bytes of a response; the loops would buffer 512 KiB of
 class TlsConnection(EarlyConnection):
     """A connection that is known before its handshake, for which pending stands.
 
-    asked_name: returns the name that the client has asked for. client: its address.
+    asked_name: returns the name that the client has asked for. peer: the address at the other end.
     """
 
     __slots__ = ("_asked_name", "_scheme", "_server_name")
@@ -28,9 +28,9 @@ class TlsConnection(EarlyConnection):
         host: ConnectionHost,
         asked_name: Callable[[ssl.SSLObject], str],
         pending: asyncio.Transport,
-        client: str,
+        peer: str,
     ) -> None:
-        super().__init__(host, pending, client)
+        super().__init__(host, pending, peer)
         self._asked_name = asked_name
         self._scheme, self._server_name = "http", ""
 
@@ -46,7 +46,7 @@ class TlsConnection(EarlyConnection):
             self._transport.set_write_buffer_limits(high=_MAX_BUFFERED)
 
     def _connection_facts(self) -> ConnectionFacts:
-        return ConnectionFacts(self.client, self._scheme, self._server_name)
+        return ConnectionFacts(self.peer, self._scheme, self._server_name)
 
     def _dispatch(self, request: Request) -> None:
         super()._dispatch(self._as_asked(request))

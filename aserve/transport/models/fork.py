@@ -59,7 +59,7 @@ class ChildConnection(SocketConnection):
         place: int,
     ) -> None:
         self._responding, self._place, self._refresh = responding, place, context.refresh
-        super().__init__(accepted.socket, accepted.client, context)
+        super().__init__(accepted.socket, accepted.peer, context)
 
     def _process_requests(self) -> None:
         if self._is_between_requests:
@@ -150,7 +150,7 @@ class ForkServer(DelegatingLoop):
 
     def _log_failure(self, pid: int, child: Child, code: int) -> None:
         if code:
-            client, ended = child.connection.client, describe_exit(code)
+            client, ended = child.connection.peer, describe_exit(code)
             _logger.error("child %d, which served %s, ended with %s", pid, client, ended)
 
     def _delegate(self, connection: SocketConnection) -> None:

@@ -101,6 +101,21 @@ def test_a_proxy_that_names_nobody_is_the_client_itself(
             assert answer(address, local + REQUEST, host="127.0.0.8").startswith(SERVED)
 
 
+def test_a_client_that_is_named_is_believed_if_it_is_a_trusted_proxy(
+    model: ServerSettings, directory: Path
+) -> None:
+    """One proxy may pass on TCP for another one, which says in each request for whom it asks."""
+    said = REQUEST.replace(b"Host", f"X-Forwarded-For: {DENIED}\r\nHost".encode())
+    with running(directory, **model, **FROM_HERE, deny=(DENIED,)) as address:
+        for header in (line, binary):
+            assert answer(address, header("192.0.2.1") + said).startswith(SERVED)
+            assert answer(address, header("127.0.0.9") + said).startswith(FORBIDDEN)
+            data = header("127.0.0.9") + said
+            assert answer(address, data[:9], data[9:]).startswith(FORBIDDEN)
+            assert answer(address, header("127.0.0.9") + REQUEST).startswith(SERVED)
+        assert answer(address, block(LOCAL, 0, b"") + said).startswith(FORBIDDEN)
+
+
 def test_peers_that_are_not_trusted_are_closed_at_once(
     model: ServerSettings, directory: Path
 ) -> None:
