@@ -2,7 +2,7 @@
 
 It is taken from the socket, and nothing after it: neither TLS nor the acceptor, which answers from
 the cache, knows of it. Most headers are there when their connection is accepted. A connection that
-waits for its header counts as one of the proxy, and is closed, reloaded and limited as any other.
+waits for its header counts for no client, and is closed, reloaded and limited as any other.
 """
 
 import asyncio
