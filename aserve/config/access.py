@@ -65,6 +65,8 @@ def access_errors(settings: "Settings") -> Errors:
             if is_network and (reason := network_error(text)):
                 yield item, reason
     yield from proxy_errors(settings)
+    if settings.rate:
+        yield from _rate_errors(settings.rate)
     for setting in ("readers", "writers") if settings.root else ():
         if reason := names_error(getattr(settings, setting), settings.users):
             yield setting, reason
@@ -74,6 +76,15 @@ def proxy_errors(settings: "Settings") -> Errors:
     """Yield what is missing where proxies begin connections with headers."""
     if settings.proxy_protocol and not settings.proxy_trust:
         yield "proxy_protocol", "needs proxy_trust: which peers may say who the client is"
+
+
+def _rate_errors(rate: str) -> Errors:
+    from aserve.access.rates import parse_rate  # noqa: PLC0415 - not needed without a rate
+
+    try:
+        parse_rate(rate)
+    except ValueError as error:
+        yield "rate", str(error)
 
 
 def read_password_file(

@@ -67,11 +67,14 @@ class ServerSettings(TypedDict, total=False):
     deny: tuple[str, ...]
     proxy_trust: tuple[str, ...]
     proxy_protocol: bool
+    rate: str
+    bandwidth: int
     model: str
     by_the_book: bool
     cert: tuple[str, ...]
     key: tuple[str, ...]
     https: bool
+    share_ca: bool
     http_redirect: int | None
     hsts: int
     dispatch: str

@@ -36,6 +36,7 @@ from aserve.config.tls import (
     local_certificates,
     tls_errors,
 )
+from aserve.config.values import is_unix
 from aserve.config.virtual_hosts import (
     LINKED_ROOTS,
     OF_A_ROOT,
@@ -58,6 +59,7 @@ from aserve.rules.site_rules import SiteRules, parse_lines
 from aserve.transport.registry import ModelInfo, find_model
 
 if TYPE_CHECKING:
+    from aserve.config.unix_address import UnixAddress
     from aserve.tls.certificates import CertificateFiles
 
 T = TypeVar("T")
@@ -175,6 +177,15 @@ class Settings(SettingFields):
         """The settings of each site: of the root for all other hosts first, if there is one."""
         own = (self,) if self.root else ()
         return *own, *(site.settings for site in self.sites)
+
+    @property
+    def unix_address(self) -> "UnixAddress | None":
+        """The Unix socket that the host is, None for any other host."""
+        if not is_unix(self.host):
+            return None
+        from aserve.config.unix_address import parse_unix_address  # noqa: PLC0415 - or unused
+
+        return parse_unix_address(self.host)
 
     @property
     def certificate_files(self) -> "tuple[CertificateFiles, ...]":

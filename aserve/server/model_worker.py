@@ -12,6 +12,7 @@ from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.server.encoders import build_encoder
 from aserve.server.proxy_protocol import build_proxy_protocol
+from aserve.server.rates import Rates
 from aserve.server.shared_settings import SharedSettings
 from aserve.server.signals import block_in_all_threads
 from aserve.server.site_factory import build_site
@@ -31,12 +32,14 @@ class ModelWorker:
         listeners: Sequence[socket.socket],
         observer: ResponseObserver | None,
         report_remaining: ReportRemaining | None = None,
+        rates: Rates | None = None,
     ) -> None:
         info = settings.model_info
         block_in_all_threads(info.signals, settings.model)
         self._settings = settings
         self._encoder = build_encoder(settings)
-        site = build_site(settings, Mounts(), encoder=self._encoder)
+        self._rates = rates or Rates()
+        site = self._build_site(settings, self._encoder)
         self._sweeper = sweeper_of(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
@@ -74,7 +77,7 @@ class ModelWorker:
         if setting := first_difference(self._settings, settings, names):
             raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
         encoder = build_encoder(settings)
-        site = build_site(settings, Mounts(), encoder=encoder)
+        site = self._build_site(settings, encoder)
         parts = site, settings.limits, build_proxy_protocol(settings)
         self._prepared = settings, encoder, partial(self._server.reload, *parts)
 
@@ -98,8 +101,10 @@ class ModelWorker:
         """Return the site and limits that a child of a process that forks does not know yet."""
         if not (self._shared and (settings := self._shared.read_new())):
             return None
-        site: Site = build_site(settings, Mounts(), encoder=build_encoder(settings))
-        return site, settings.limits
+        return self._build_site(settings, build_encoder(settings)), settings.limits
+
+    def _build_site(self, settings: Settings, encoder: "FileEncoder | None") -> Site:
+        return build_site(settings, Mounts(), encoder=encoder, rates=self._rates)
 
     def _sweep(self) -> None:
         if not self._sweeper:
@@ -118,6 +123,10 @@ class ModelWorker:
         if self._forks:
             self._server.call_when_readable(descriptor, callback)
         return self._forks
+
+    def call_at_tick(self, call: Callable[[], object]) -> None:
+        """Have the model call a function at its next tick; any thread may call this."""
+        self._server.call_at_tick(call)
 
     def interrupt(self) -> None:
         """End a call that would delay the stop; a signal handler calls this."""

@@ -35,6 +35,7 @@ from aserve.server.header_policies import (
     cache_note,
     fixed_names,
 )
+from aserve.server.rates import Rates, path_scope, site_scopes
 from aserve.server.routers import route_hosts, route_paths, select_path
 from aserve.server.site_rules import build_redirects, build_rule_files
 from aserve.server.writing import methods_of, policies_of
@@ -47,26 +48,35 @@ if TYPE_CHECKING:
     from aserve.server.access import LoginGuard
 
 
-def build_site(
+def build_site(  # noqa: PLR0913, PLR0917 - the parts that a site shares with others
     settings: Settings,
     mounts: Mounts,
     directories: WatchedDirectories | None = None,
     live_reloads: "Sequence[LiveReload | None]" = (),
     encoder: DocumentEncoder | None = None,
+    rates: Rates | None = None,
 ) -> Site:
     """Return what answers every request to a server: its site, or a router between several.
 
     directories: those that know their names. live_reloads: what makes the pages of each site of
     settings.every_site reload, None for nothing. encoder: compresses files, where that is on.
+    rates: of this server, None for new ones.
     """
     memory, digests = ResponseMemory(settings.limits.max_response_memory), DigestCache()
     # The other threads are left for what takes no time.
     half = max(1, (settings.threads or 0) // 2)
     of_threads = BoundedSemaphore(half), cache(partial(_login_guard, half))
-    shared = _Shared(mounts, directories, None, digests, memory, encoder, *of_threads)
-    each = zip_longest(settings.every_site, live_reloads)
-    sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
-    site = route_hosts(settings, sites)
+    rates = rates or Rates()
+    shared = _Shared(mounts, directories, None, digests, memory, encoder, rates, *of_threads)
+    each = zip_longest(settings.every_site, site_scopes(settings), live_reloads)
+    sites = [
+        _build_host(one, scope, shared._replace(live_reload=reload)) for one, scope, reload in each
+    ]
+    site = route_hosts(settings, sites, rates.of(settings, ""))
+    if settings.share_ca:
+        from aserve.server.shared_authority import route_authority
+
+        site = route_authority(settings, site)
     if settings.allow or settings.deny:
         from aserve.server.access import route_clients
 
@@ -96,17 +106,21 @@ class _Shared(NamedTuple):
     digests: DigestCache
     memory: ResponseMemory
     encoder: DocumentEncoder | None
+    rates: Rates
     free_searches: BoundedSemaphore
     make_guard: "Callable[[], LoginGuard]"
 
 
-def _build_host(settings: Settings, shared: _Shared) -> Site:
-    """Return the site of one root, with a view for each group of users with equal rights."""
+def _build_host(settings: Settings, scope: str, shared: _Shared) -> Site:
+    """Return the site of one root, with a view for each group of users with equal rights.
+
+    scope: of its rate (Rates.of).
+    """
     rules = build_rule_files(settings, shared.mounts, shared.directories)
     writing_in = methods_of(settings, shared.digests)
 
     def build(view: "View | None") -> Site:
-        return _build_view(settings, _OfHost(writing_in(view), rules, view), shared)
+        return _build_view(settings, _OfHost(writing_in(view), rules, view, scope), shared)
 
     if settings.access_rules is None:
         return build(None)
@@ -131,7 +145,7 @@ def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
     def is_told(directory: bytes) -> bool:
         return settings_of(directory).listing != "off"
 
-    def build(one: Settings) -> Site:
+    def build(one: Settings, scope: str) -> Site:
         files = build_files(
             one, shared.mounts, shared.directories, shared.digests, shared.encoder, host.view
         )
@@ -140,17 +154,23 @@ def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
 
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told, has_tags=has_tags)
-        return _build_paths(one, files, propfind, host, shared)
+        return _build_paths(one, files, propfind, host._replace(rate_scope=scope), shared)
 
-    return route_paths(settings, build(settings), list(map(build, each)), select)
+    scopes = [path_scope(host.rate_scope, path) for path in settings.paths]
+    by_path = list(map(build, each, scopes))
+    return route_paths(settings, build(settings, host.rate_scope), by_path, select)
 
 
 class _OfHost(NamedTuple):
-    """What all paths of one host share, for the users of one view; None: it is for everyone."""
+    """What all paths of one host share, for the users of one view; None: it is for everyone.
+
+    rate_scope: what the rate is set for (Rates.of); paths may have one of their own.
+    """
 
     writing: Writers | None
     rules: RulesSource | None
     view: "View | None"
+    rate_scope: str
 
 
 def _build_paths(
@@ -173,7 +193,8 @@ def _build_paths(
     live_reload = shared.live_reload
     encoded = EncodedPages() if settings.compress == "auto" else None
     outermost = filter(None, (encoded, live_reload))
-    policies = (*outermost, *_policies(settings, shared.digests, host))
+    counting = shared.rates.of(settings, host.rate_scope)
+    policies = (*counting, *outermost, *_policies(settings, shared.digests, host))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers:

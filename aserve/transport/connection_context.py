@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
-from aserve.http.messages import BodySink, Request, Response
+from aserve.http.messages import BodySink, HttpError, Request, Response
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.transport.connection_limiter import (
@@ -101,6 +101,16 @@ class ConnectionContext:
         from aserve.transport.proxied_client import ProxiedClient
 
         return ProxiedClient(proxies, peer)
+
+    def count_request(self, facts: ConnectionFacts, request: Request) -> HttpError | None:
+        """Count a client's request. Return the error to answer it with if it is one too many."""
+        count_request = self.site.count_request
+        return count_request(request, facts.client, time.time()) if count_request else None
+
+    def count_proxied_request(self, proxied: "ProxiedClient", request: Request) -> HttpError | None:
+        """Count a request that a proxy passes on, for the client that it names."""
+        request = proxied.identify(request)
+        return request.error or self.count_request(proxied.facts, request)
 
     def accept_body(self, facts: ConnectionFacts, request: Request) -> BodySink | None:
         """Return what gets the body of a client's request, None to discard it."""

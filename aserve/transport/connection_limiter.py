@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from aserve.http.subscribers import subscriber_of
+from aserve.http.subscribers import NO_ADDRESS, subscriber_of
 from aserve.http1.limits import Limits
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -232,7 +232,7 @@ class ConnectionLimiter(Generic[G]):
             return True
         client = subscriber_of(connection.peer)
         by_client, held_by = self._by_client, self._descriptors_by_client
-        if (
+        if client != NO_ADDRESS and (
             by_client[client] + connections > limits.connections_per_client
             or held_by[client] + descriptors > limits.descriptors_per_client
         ):

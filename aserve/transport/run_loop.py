@@ -31,6 +31,7 @@ class RunLoop(ABC):
         self._listeners: dict[int, socket.socket] = {}
         self._stopping = self._is_retired = False
         self._deadline = float("inf")  # of the monotonic clock
+        self._at_tick: list[Callable[[], object]] = []
 
     def run(
         self,
@@ -80,6 +81,17 @@ class RunLoop(ABC):
         """
         self._context.replace(self._adapt(site), limits, proxy)
 
+    def call_at_tick(self, call: Callable[[], object]) -> None:
+        """Have a function called once by the thread that serves, with its next tick.
+
+        Any thread may call this.
+        """
+        self._at_tick.append(call)
+
+    def _call_at_tick(self) -> None:
+        while self._at_tick:
+            self._at_tick.pop()()
+
     def _adapt(self, site: Site) -> Site:
         """Return a site as this model serves it."""
         return site
@@ -93,6 +105,7 @@ class RunLoop(ABC):
                 ticked = now
                 self._latest_context()  # or those before would be kept
                 self._tick()
+                self._call_at_tick()
 
     def _may_end(self, now: float) -> bool:
         if self._stopping:

@@ -133,9 +133,12 @@ class SocketConnection(ProxyHeaderConnection):
         self._facts = ConnectionFacts(self._peer)
         self._proxied = proxied = context.proxied_client(self._facts, self.socket.family)
         accept_body = partial(context.accept_body, self._facts)
+        count_request = partial(context.count_request, self._facts)
         if proxied:
             accept_body = partial(context.accept_proxied_body, proxied)
+            count_request = partial(context.count_proxied_request, proxied)
         self._http.accept_body = accept_body if context.site.accept_body else None
+        self._http.count_request = count_request if context.site.count_request else None
         if context.is_retired:
             self.close_after_next_response()
 

@@ -70,11 +70,13 @@ def serve(
     return _serve(root, info, **settings) if is_program else aserve.Server(root, **settings)
 
 
-_NUMBERS = frozenset({"max_upload", "quota", "min_free"})
+_NUMBERS = frozenset({"max_upload", "quota", "min_free", "bandwidth"})
 """Settings whose options take the same numbers."""
 
 _NETWORKS = frozenset({"deny", "proxy_trust"})
 """Settings whose options are repeated."""
+_TEXTS = frozenset({"rate"})
+"""Settings whose options take the same text."""
 
 # Without a grace period that could be over on a slow machine.
 _PROGRAM = """
@@ -107,15 +109,14 @@ def _serve(
     ]
     options += [f"--write={area}" for area in write]
     given = {name: others[name] for name in _NUMBERS & others.keys()}
-    networks = {name: others.get(name, ()) for name in ("allow", "deny", "proxy_trust")}
-    options += [f"--{_option(name)}={one}" for name, each in networks.items() for one in each]
     options += ["--proxy-protocol"] if others.get("proxy_protocol") else []
     options += [f"--{_option(name)}={_size(value)}" for name, value in given.items()]
+    options += [f"--{name}={others[name]}" for name in _TEXTS & others.keys()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []
     for name in _NETWORKS & others.keys():
-        options += [f"--{name.replace('_', '-')}={network}" for network in others[name]]
+        options += [f"--{_option(name)}={network}" for network in others[name]]
     paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
     address = ("--port=0", "--host=127.0.0.1")
     program = start_code(_PROGRAM, *paths, *address, f"--model={model}", *options)

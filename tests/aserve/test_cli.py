@@ -88,7 +88,7 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         lines = banner(process)
         assert str(directory) in lines[0]
         assert get(url_in(lines) + "a.txt") == (200, b"alpha")
-        assert "--host" in lines[2]
+        assert "--lan" in lines[2]
         assert "Ctrl-C" in lines[3]
         assert stop(process) == (0, "")
 
@@ -398,6 +398,12 @@ def test_a_host_written_as_a_url(directory, fail, host, hint):
     assert stderr.startswith("aserve: error: --host: ")
     assert hint in stderr
     assert stderr.count("\n") == 1
+
+
+def test_no_browser_opens_a_unix_socket(directory, fail):
+    code, stderr = fail(directory, "--open", "--host", f"unix:{directory}/a.sock")
+    assert (code, stderr) == (2, "aserve: error: --open: no browser opens a Unix socket\n")
+    assert not (directory / "a.sock").exists()
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])

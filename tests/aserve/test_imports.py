@@ -41,6 +41,7 @@ OFF = {
     *("aserve.policies.cross_origin", "aserve.policies.uploaded_pages"),
     *("aserve.handlers.dav", "aserve.server.live_watch", "aserve.policies.live_reload"),
     *("aserve.filesystem.watched_tree", "aserve.policies.cors", "aserve.policies.router"),
+    *("aserve.policies.request_rate", "aserve.access.rates"),
     *("aserve.handlers.trace", "aserve.transport.eventloop.tunnel"),
     *("aserve.handlers.single_page_app", "aserve.handlers.routes"),
     *("aserve.filesystem.content_tags", "aserve.filesystem.combined"),
@@ -53,6 +54,13 @@ OFF = {
     "aserve.transport.eventloop.early_connection",
     *("aserve.policies.trusted_proxies", "aserve.http.forwarded"),
     *("aserve.transport.proxied_client", "aserve.transport.eventloop.proxied_cache"),
+    *("segno", "aserve.cli.lan", "aserve.cli.qr_code", "aserve.cli.port_file"),
+    *("aserve.server.lan_addresses", "aserve.server.multicast_dns", "aserve.server.exposure"),
+    *("aserve.server.auto_stop", "aserve.server.downloads", "aserve.linux.tcp_connections"),
+    *("aserve.server.shared_authority", "aserve.policies.shared_authority"),
+    "aserve.handlers.authority_certificate",
+    *("aserve.config.unix_address", "aserve.server.unix_sockets", "aserve.server.activation"),
+    *("aserve.server.service_manager", "aserve.server.service_reports"),
 }
 """What settings ask for, and which is off."""
 
@@ -132,6 +140,7 @@ SETTINGS = {
     "aserve.handlers.writing.put": {"write": ("/",)},
     "aserve.handlers.dav.propfind": {"dav": True},
     "aserve.policies.cors": {"cors": ("*",)},
+    "aserve.policies.request_rate": {"rate": "1/s"},
     "aserve.handlers.single_page_app": {"spa": "a.txt"},
     "aserve.filesystem.content_tags": {"etag": "content"},
     "aserve.handlers.trace": {"allow_trace": True},

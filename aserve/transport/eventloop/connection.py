@@ -18,6 +18,7 @@ from aserve.transport.eventloop.body_acceptor import accept_as, body_acceptor
 from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
 from aserve.transport.eventloop.discarding import discard_response
+from aserve.transport.eventloop.request_counter import request_counter
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
@@ -183,7 +184,9 @@ class Connection(BodyReceiver):
             if host.proxied_clients:
                 self._proxied = host.proxied_clients.behind(facts, self._socket_family())
             self._cache = self._proxied or host.cache_for(self._facts, self._partition_key)
-        self._http.accept_body = body_acceptor(host.accept_body, self._facts, self._proxied)
+        asked = self._facts, self._proxied
+        self._http.count_request = request_counter(host.count_request, *asked)
+        self._http.accept_body = body_acceptor(host.accept_body, *asked)
 
     def _connection_facts(self) -> ConnectionFacts:
         return ConnectionFacts(self.peer)

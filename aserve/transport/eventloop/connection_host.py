@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
-from aserve.handlers.handler import AcceptBody, RequestContext
+from aserve.handlers.handler import AcceptBody, CountRequest, RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request, Response
 from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import ThreadPool
@@ -39,6 +39,7 @@ class ConnectionHost(ServerContext, Protocol):
     write_readiness: WriteReadiness
     cache: ResponseCache | None
     accept_body: AcceptBody | None
+    count_request: CountRequest | None
     sees_connection: bool
     """Whether facts of the connection matter: a policy has declared one, or proxies are trusted."""
     proxied_clients: "ProxiedClients | None"

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aserve.cache.cached_response import CacheHit, HeadLookup
 from aserve.cache.keys import MAX_HEAD_SIZE, ConnectionFacts, KeyedOn
+from aserve.handlers.handler import CountRequest
 from aserve.http.forwarded import Hop
 from aserve.policies.trusted_proxies import TrustedProxies
 from aserve.transport.proxied_client import ProxiedClient, client_facts
@@ -28,6 +29,7 @@ class ProxiedClients:
     """Those of all connections of trusted proxies, and what of the cache is for whom.
 
     keyed_on: what decides a response. cache: None if there is none. is_barred: None for nobody.
+    count_request: counts what is found in the cache, None if nothing is counted.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class ProxiedClients:
         keyed_on: KeyedOn,
         cache: HeadLookup | None,
         is_barred: IsBarred | None,
+        count_request: CountRequest | None = None,
     ) -> None:
         self.proxies = proxies
         self.trusts = proxies.trusts
         self.cache = cache
         self.is_barred = is_barred
+        self.count_request = count_request
         self._keyed_on = keyed_on
         self.visible_of = lru_cache(maxsize=_MAX_REMEMBERED)(self._visible_of)
         """Returns what is visible of a client: by the facts of its connection, and its origin."""
@@ -91,6 +95,8 @@ class ProxiedCache(ProxiedClient):
         if (is_barred := shared.is_barred) and is_barred(facts.client, int(now)):
             return None
         hit = cache.lookup_head(partition_key + head, now)
-        if hit:
-            self._origin, self.facts = origin, all_facts
+        # One too many is counted again when it is parsed, which finds the same (counted_lookup).
+        if not hit or ((count := shared.count_request) and count(hit[1], facts.client, now)):
+            return None
+        self._origin, self.facts = origin, all_facts
         return hit

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
+from aserve.cache.counted_lookup import CountedLookup
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
@@ -88,6 +89,7 @@ class EventLoopServer:
             self.write_readiness.close()
             raise
         self.accept_body = site.accept_body
+        self.count_request = site.count_request
         self._site = site
         self._is_barred = site.is_barred
         self.proxied_clients = self._find_proxied_clients()
@@ -322,7 +324,9 @@ class EventLoopServer:
             return None
         from aserve.transport.eventloop.proxied_cache import ProxiedClients  # noqa: PLC0415 - off
 
-        return ProxiedClients(site.proxies, site.keyed_on, self.cache, site.is_barred)
+        return ProxiedClients(
+            site.proxies, site.keyed_on, self.cache, site.is_barred, site.count_request
+        )
 
     def cache_for(self, visible: ConnectionFacts, partition_key: bytes) -> HeadLookup | None:
         """Return the cached responses for a connection of which this is visible.
@@ -331,7 +335,10 @@ class EventLoopServer:
         """
         if self._is_barred and self._is_barred(visible.client, int(time.time())):
             return None
-        return self.cache and self.cache.select_partition(partition_key)
+        if not self.cache:
+            return None
+        found, count = self.cache.select_partition(partition_key), self.count_request
+        return CountedLookup(found, count, visible.client) if count else found
 
     def handle(
         self,

@@ -551,3 +551,19 @@ def test_a_proxy_that_comes_by_tls_says_by_what_its_clients_came(start, trusting
                 )
                 assert (body == (directory / "a.txt").read_bytes()) == (status == 200)
                 assert lines.pop().startswith(f"{client} - - ")
+
+
+@MODELS
+def test_tls_on_a_unix_socket(start, trusting, tmp_path, model):
+    path = tmp_path / "a.sock"
+    lines = []
+    server, _ = start(host=f"unix:{path}", model=model, access_log=lines.append)
+    assert server.url == f"unix:{path}"
+    raw = socket.socket(socket.AF_UNIX)
+    raw.settimeout(TIMEOUT)
+    raw.connect(str(path))
+    with trusting.wrap_socket(raw, server_hostname="localhost") as client:
+        client.sendall(b"GET /a.txt HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b"".join(iter(lambda: client.recv(65_536), b"")).endswith(b"alpha")
+    server.stop()
+    assert [line.split()[0] for line in lines] == ["-"]

@@ -134,6 +134,21 @@ def test_all_addresses_of_an_ipv6_subscriber_count_as_one() -> None:
     assert limiter.admit(Client("2001:db8:0:1:ffff::1")) is Decision.ACCEPT
 
 
+def test_clients_without_an_address_have_no_share_in_common() -> None:
+    """They are those of a Unix socket, where a proxy stands for many."""
+    limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(8, 2, 12, 2))
+    clients = [Client("-") for _ in range(9)]
+    decisions = [limiter.admit(client) for client in clients]
+    assert decisions == [Decision.ACCEPT] * 8 + [Decision.REJECT]
+    held = [limiter.reserve_descriptors(client, 1) for client in clients[:5]]
+    assert held == [True] * 4 + [False]
+    for client in clients:
+        limiter.remove(client)
+    others = [Client("a") for _ in range(3)]
+    decisions = [limiter.admit(client) for client in others]
+    assert decisions == [Decision.ACCEPT] * 2 + [Decision.REJECT]
+
+
 @pytest.mark.parametrize("network", ["fe80::%x%%eth0", "fd00::%x"])
 def test_local_addresses_count_one_by_one(network: str) -> None:
     limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(8, 1, 8, 1))

@@ -292,6 +292,20 @@ async def test_a_remembered_response_with_headers_costs_what_one_without_does(di
     monitor.close()
 
 
+async def test_counting_requests_costs_a_remembered_response_a_few_calls(directory):
+    monitor = ChangeMonitor()
+    site = build_site(Settings(directory, rate="1000/h"), monitor.mounts)
+    cache = ResponseCache(monitor, keyed_on=site.keyed_on)
+    server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
+    client = Client(server)
+    await client.warm(*[PLAIN] * 5)
+    python, c = client.cost(PLAIN)
+    assert python <= 8
+    assert c <= 7
+    await server.stop(0)
+    monitor.close()
+
+
 UPLOAD = b"PUT /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nnew"
 
 

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import cast
 from unittest.mock import Mock
@@ -13,7 +13,7 @@ import aserve
 from aserve.config.server_settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS
-from tests.aserve.transport.proxy_headers import LOCAL, binary, block, line
+from tests.aserve.transport.proxy_headers import LOCAL, PROXY, UNIX_STREAM, binary, block, line
 from tests.aserve.transport.test_every_model import SETTINGS as OTHERS
 from tests.aserve.transport.test_every_model import TIMEOUT, UNAVAILABLE
 from tests.conformance.client import Address
@@ -250,6 +250,35 @@ def test_an_error_of_our_own_costs_one_connection(
             assert not answer(address_of(server), header[:cut]).startswith(SERVED)
             assert fail.called
         assert answer(address_of(server), header[:cut], header[cut:] + REQUEST).startswith(SERVED)
+
+
+@pytest.mark.parametrize("model", [DEFAULT, "epoll", slow("proactor"), slow("blocking")])
+def test_a_proxy_may_come_by_a_unix_socket(directory: Path, tmp_path: Path, model: str) -> None:
+    """It is trusted as one that has no address, and whom it names is not."""
+    if reason := UNAVAILABLE.get(model):
+        pytest.skip(reason)
+    path = str(tmp_path / "socket")
+
+    def ask(*parts: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(TIMEOUT)
+            client.connect(path)
+            with suppress(BrokenPipeError, ConnectionResetError):
+                for part in parts:
+                    client.sendall(part)
+            return read_to_end(client)
+
+    said = REQUEST.replace(b"Host", f"X-Forwarded-For: {DENIED}\r\nHost".encode())
+    served = {"host": f"unix:{path}", "model": model, "deny": (DENIED,), "proxy_protocol": True}
+    with aserve.Server(directory, proxy_trust=("unix",), **served):
+        for header in (line, binary):
+            assert ask(header("192.0.2.1") + said).startswith(SERVED)
+            assert ask(header(DENIED)[:9], header(DENIED)[9:] + REQUEST).startswith(FORBIDDEN)
+        assert ask(block(PROXY, UNIX_STREAM, bytes(216)) + said).startswith(SERVED)
+        assert ask(block(LOCAL, 0, b"") + REQUEST).startswith(SERVED)
+        assert ask(REQUEST) == b""
+    with aserve.Server(directory, proxy_trust=("0.0.0.0/0", "::/0"), **served):
+        assert ask(line("192.0.2.1") + REQUEST) == b""
 
 
 def test_a_peer_that_is_not_trusted_need_not_send_anything(directory: Path) -> None:
