@@ -20,6 +20,7 @@ from tests.aserve import programs
 from tests.aserve.seams.serving import MODEL_PARAMS, TIMEOUT
 from tests.aserve.server.test_reload import running
 from tests.aserve.server.test_virtual_hosts import head, serving, until_cached
+from tests.aserve.tls.issuing import client_context, issue
 from tests.marks import slow
 
 ONE, OTHER = "127.0.0.1", "127.0.0.2"
@@ -203,6 +204,20 @@ def test_connections_for_one_request_are_counted(directory: Path, clock: Clock) 
             with client_of(server.url) as client:
                 statuses.append(client.ask(once)[0])
     assert statuses == [200] * 20 + [429] * 5
+
+
+def test_requests_by_tls_are_counted(
+    directory: Path, clock: Clock, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pair = issue(tmp_path_factory.mktemp("tls"), "a")
+    files = {"cert": (pair.cert,), "key": (pair.key,)}
+    with (
+        aserve.Server(directory, rate="8/h", **files) as server,
+        client_of(server.url) as client,
+        client_context().wrap_socket(client.socket, server_hostname="localhost") as client.socket,
+    ):
+        statuses = [client.ask(GET)[0] for _ in range(10)]  # the last ones are in the cache
+        assert statuses == [200] * 8 + [429] * 2
 
 
 def test_a_reload_sets_a_rate_and_open_connections_follow(directory: Path, clock: Clock) -> None:
