@@ -64,11 +64,18 @@ def access_errors(settings: "Settings") -> Errors:
             is_network = setting != "proxy_trust" or text != UNIX
             if is_network and (reason := network_error(text)):
                 yield item, reason
+    yield from proxy_errors(settings)
     if settings.rate:
         yield from _rate_errors(settings.rate)
     for setting in ("readers", "writers") if settings.root else ():
         if reason := names_error(getattr(settings, setting), settings.users):
             yield setting, reason
+
+
+def proxy_errors(settings: "Settings") -> Errors:
+    """Yield what is missing where proxies begin connections with headers."""
+    if settings.proxy_protocol and not settings.proxy_trust:
+        yield "proxy_protocol", "needs proxy_trust: which peers may say who the client is"
 
 
 def _rate_errors(rate: str) -> Errors:

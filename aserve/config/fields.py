@@ -153,6 +153,8 @@ class SettingFields:
     proxy_trust: tuple[str, ...] = ()
     """Networks or addresses of proxies that say who the client is, by Forwarded or X-Forwarded-For;
     "unix" for those that connect by a Unix socket."""
+    proxy_protocol: bool = False
+    """Whether these proxies begin every connection with a header of the PROXY protocol."""
     rate: str = ""
     """How often each client may ask: "100/s", "10/m:30" with a burst, "" for any number; more:
     429."""

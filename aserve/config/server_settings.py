@@ -66,6 +66,7 @@ class ServerSettings(TypedDict, total=False):
     allow: tuple[str, ...]
     deny: tuple[str, ...]
     proxy_trust: tuple[str, ...]
+    proxy_protocol: bool
     rate: str
     bandwidth: int
     model: str

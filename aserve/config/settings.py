@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aserve.access.logins import Logins
+from aserve.access.networks import UNIX
 from aserve.access.rights import AccessRules, Rights
 from aserve.arguments import checks_names, wrong_types
 from aserve.config.access import (
@@ -205,6 +206,17 @@ class Settings(SettingFields):
     def has_tls(self) -> bool:
         """Whether the server speaks TLS."""
         return self.https or bool(self.cert)
+
+    @property
+    def believed_proxies(self) -> tuple[str, ...]:
+        """The proxies that are believed what their requests say of clients.
+
+        With the PROXY protocol each has its address, and a client that was named on a Unix socket
+        must not be taken for the proxy that has named it.
+        """
+        if not self.proxy_protocol:
+            return self.proxy_trust
+        return tuple(one for one in self.proxy_trust if one != UNIX)
 
     @property
     def scheme(self) -> str:

@@ -15,7 +15,8 @@ _NET, _INTERFACES = Path("/proc/net"), Path("/sys/class/net")
 
 def lan_urls(listeners: Sequence[socket], scheme: str) -> list[str]:
     """Return the URLs by which others open what listens on all addresses, the best one first."""
-    port = port_of(listeners[0])
+    if not (port := port_of(listeners[0])):
+        return []  # a service manager has opened a Unix socket
     has_ipv6 = any(one.family == AF_INET6 for one in listeners)
     addresses = lan_addresses(route_address())
     hosts = [str(one) for one in addresses if one.version == 4 or has_ipv6]

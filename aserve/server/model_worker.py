@@ -11,6 +11,7 @@ from aserve.filesystem.mounts import Mounts
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.server.encoders import build_encoder
+from aserve.server.proxy_protocol import build_proxy_protocol
 from aserve.server.rates import Rates
 from aserve.server.shared_settings import SharedSettings
 from aserve.server.signals import block_in_all_threads
@@ -42,6 +43,8 @@ class ModelWorker:
         self._sweeper = sweeper_of(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
+        if protocol := build_proxy_protocol(settings):
+            self._server.use_proxy_protocol(protocol)
         self.listeners = listeners
         """The sockets that accept."""
         self._forks = info.forks
@@ -75,7 +78,8 @@ class ModelWorker:
             raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
         encoder = build_encoder(settings)
         site = self._build_site(settings, encoder)
-        self._prepared = settings, encoder, partial(self._server.reload, site, settings.limits)
+        parts = site, settings.limits, build_proxy_protocol(settings)
+        self._prepared = settings, encoder, partial(self._server.reload, *parts)
 
     def commit(self) -> None:
         """Answer every request from now on with what was prepared; any thread may call this."""

@@ -81,10 +81,10 @@ def build_site(  # noqa: PLR0913, PLR0917 - the parts that a site shares with ot
         from aserve.server.access import route_clients
 
         site = route_clients(settings, site)
-    if settings.proxy_trust:
+    if trusted := settings.believed_proxies:
         from aserve.policies.trusted_proxies import TrustedProxies
 
-        site.proxies = TrustedProxies(settings.proxy_trust)
+        site.proxies = TrustedProxies(trusted)
     return site
 
 

@@ -18,6 +18,7 @@ from aserve.server.certificates import open_certificates
 from aserve.server.encoders import build_encoder
 from aserve.server.event_loops import new_event_loop, standard_event_loop
 from aserve.server.listeners import close_all
+from aserve.server.proxy_protocol import build_proxy_protocol
 from aserve.server.rates import Rates
 from aserve.server.site_factory import build_site
 from aserve.server.writing import sweeper_of
@@ -132,6 +133,7 @@ class AsyncioWorker:
             self._create_cache(monitor, site.keyed_on) if settings.response_cache else None,
             limiter,
             open_certificates(settings),
+            build_proxy_protocol(settings),
         )
         server.use_directories(directories)
         return server

@@ -19,6 +19,7 @@ from aserve.transport.server_connection import ServerConnection
 
 if TYPE_CHECKING:
     from aserve.transport.proxied_client import ProxiedClient
+    from aserve.transport.proxy_protocol import ProxyProtocol
 
 
 class Latest:
@@ -53,6 +54,8 @@ class ConnectionContext:
         self.limits = limits
         self.observer = observer
         self.limiter = ConnectionLimiter[ServerConnection](bounds)
+        self.proxy_protocol: ProxyProtocol | None = None
+        """What every connection begins with, None for HTTP."""
         self.is_replaced = False
         """Whether a reload has made another one, which the next request belongs to."""
         self._latest = Latest(self)
@@ -64,11 +67,15 @@ class ConnectionContext:
         """The context that the next request belongs to."""
         return self._latest.context
 
-    def replace(self, site: Site, limits: Limits) -> None:
-        """Have every next request answered by another site; any thread may call this."""
+    def replace(self, site: Site, limits: Limits, proxy: "ProxyProtocol | None" = None) -> None:
+        """Have every next request answered by another site; any thread may call this.
+
+        proxy: what every next connection begins with.
+        """
         former = self.latest
         context = copy(former)
         context._set(site, limits)  # noqa: SLF001 - of the same class
+        context.proxy_protocol = proxy
         context._latest.context = context  # noqa: SLF001 - as above
         former.is_replaced = True  # last: a connection may follow at once
 

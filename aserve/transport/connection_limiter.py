@@ -4,6 +4,7 @@ import enum
 import errno
 import resource
 from collections import Counter
+from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from aserve.http.subscribers import NO_ADDRESS, subscriber_of
@@ -160,6 +161,15 @@ class ConnectionLimiter(Generic[G]):
             return Decision.ACCEPT
         self._rejected.add(connection)
         return Decision.REJECT if len(self._rejected) <= self._limits.rejected else Decision.DROP
+
+    def recount(self, connection: G, name_client: Callable[[], None]) -> Decision:
+        """Count a connection as that of another peer; decide whether it is still accepted.
+
+        name_client: gives it the peer that it has from now on, and says whether it is shared.
+        """
+        self.remove(connection)
+        name_client()
+        return self.admit(connection)
 
     def reserve_descriptors(self, connection: G, descriptors: int) -> bool:
         """Count descriptors that a connection needs besides its own; False if there are too few."""

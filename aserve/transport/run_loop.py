@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
@@ -17,6 +18,9 @@ from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.observers import ReportRemaining
 from aserve.transport.processes import RETIRE
 from aserve.transport.socket_connection import SocketConnection
+
+if TYPE_CHECKING:
+    from aserve.transport.proxy_protocol import ProxyProtocol
 
 
 class RunLoop(ABC):
@@ -66,9 +70,16 @@ class RunLoop(ABC):
         """Whether it was retired, and not stopped."""
         return self._is_retired and not self._stopping
 
-    def reload(self, site: Site, limits: Limits) -> None:
-        """Have every next request answered by another site; any thread may call this."""
-        self._context.replace(self._adapt(site), limits)
+    def use_proxy_protocol(self, protocol: "ProxyProtocol") -> None:
+        """Have every connection begin with the header of a proxy. To be called before run."""
+        self._context.proxy_protocol = protocol
+
+    def reload(self, site: Site, limits: Limits, proxy: "ProxyProtocol | None" = None) -> None:
+        """Have every next request answered by another site; any thread may call this.
+
+        proxy: what every next connection begins with, None for HTTP.
+        """
+        self._context.replace(self._adapt(site), limits, proxy)
 
     def call_at_tick(self, call: Callable[[], object]) -> None:
         """Have a function called once by the thread that serves, with its next tick.

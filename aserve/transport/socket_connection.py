@@ -24,8 +24,8 @@ from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
+from aserve.transport.proxy_header_connection import ProxyHeaderConnection
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
-from aserve.transport.socket_writer import SocketWriter
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
 READ_SIZE = 65_536
@@ -35,7 +35,7 @@ _MAX_SENT_PER_TURN = 1 << 20  # bytes; then other connections have their turn
 _NO_TAKEOVER = HttpError(501, "The server's I/O model cannot hand over a connection.")
 
 
-class SocketConnection(SocketWriter):
+class SocketConnection(ProxyHeaderConnection):
     """One client: feeds bytes from its socket to the HTTP parser, and sends the responses."""
 
     is_blocking = False
@@ -48,8 +48,11 @@ class SocketConnection(SocketWriter):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._join(context)
         self._is_aborted = self._is_turn_over = False
-        self.is_shared = self._proxied is not None
-        self._admit()
+        if self._expect_header(context):
+            self.is_shared = self._proxied is not None or self._header_reader is not None
+            self._admit()
+        else:
+            self.abort()
 
     @property
     def is_closed(self) -> bool:
@@ -139,6 +142,9 @@ class SocketConnection(SocketWriter):
         if context.is_retired:
             self.close_after_next_response()
 
+    def _use_peer(self) -> None:
+        self._join(self._context)
+
     def _check_deadlines(self) -> None:
         if self._context.is_replaced and self._is_between_requests:
             self._join(self._context.latest)
@@ -184,6 +190,9 @@ class SocketConnection(SocketWriter):
     def _feed(self, data: bytes) -> None:
         """Parse received data and handle its requests. Empty data means end of file."""
         self._bytes_received += len(data)
+        if self._header_reader and self.is_receiving:  # and is not rejected
+            self._feed_header(self._header_reader, data)
+            return
         if data:
             self._http.receive(data)
         else:

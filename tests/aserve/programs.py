@@ -109,13 +109,14 @@ def _serve(
     ]
     options += [f"--write={area}" for area in write]
     given = {name: others[name] for name in _NUMBERS & others.keys()}
-    options += [f"--{name.replace('_', '-')}={_size(value)}" for name, value in given.items()]
+    options += ["--proxy-protocol"] if others.get("proxy_protocol") else []
+    options += [f"--{_option(name)}={_size(value)}" for name, value in given.items()]
     options += [f"--{name}={others[name]}" for name in _TEXTS & others.keys()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []
     for name in _NETWORKS & others.keys():
-        options += [f"--{name.replace('_', '-')}={network}" for network in others[name]]
+        options += [f"--{_option(name)}={network}" for network in others[name]]
     paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
     address = ("--port=0", "--host=127.0.0.1")
     program = start_code(_PROGRAM, *paths, *address, f"--model={model}", *options)
@@ -127,6 +128,10 @@ def _serve(
         assert program.returncode == 0, errors
     finally:
         program.close()
+
+
+def _option(setting: str) -> str:
+    return setting.replace("_", "-")
 
 
 def _size(number: int) -> str:

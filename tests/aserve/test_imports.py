@@ -50,6 +50,8 @@ OFF = {
     *("aserve.observability", "aserve.server.supervisor", "pickle"),
     *("aserve.server.model_worker", "aserve.transport.run_loop", "aserve.transport.models"),
     *("aserve.linux.io_uring", "aserve.linux.posix_aio"),
+    *("aserve.transport.proxy_protocol", "aserve.transport.eventloop.header_receiver"),
+    "aserve.transport.eventloop.early_connection",
     *("aserve.policies.trusted_proxies", "aserve.http.forwarded"),
     *("aserve.transport.proxied_client", "aserve.transport.eventloop.proxied_cache"),
     *("segno", "aserve.cli.lan", "aserve.cli.qr_code", "aserve.cli.port_file"),

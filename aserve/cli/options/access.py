@@ -136,6 +136,10 @@ class AccessOptions(TypedDict, total=False):
             autocompletion=completion.proxies,
         ),
     ]
+    proxy_protocol: Annotated[
+        bool,
+        declare_flag(_ACCESS, "--proxy-protocol", text="They do, in PROXY headers."),
+    ]
     rate: Annotated[
         str,
         declare(

@@ -33,7 +33,8 @@ _NO_CONTEXT = RequestContext(0, may_wait=False)
 class Connection(BodyReceiver):
     """One client: feeds what the loop reads to the HTTP parser, and writes the responses.
 
-    received: bytes that were read from the client before.
+    received: bytes that were read from the client before. peer: the address at the other end, "" if
+    the transport has to be asked for it.
     """
 
     __slots__ = (
@@ -41,8 +42,8 @@ class Connection(BodyReceiver):
         "_turn_end",
     )
 
-    def __init__(self, host: ConnectionHost, received: bytes = b"") -> None:
-        super().__init__(host, received=len(received))
+    def __init__(self, host: ConnectionHost, received: bytes = b"", peer: str = "") -> None:
+        super().__init__(host, peer, len(received))
         self._host = host
         self._http.close_stream = host.thread_pool.release
         self._cache: HeadLookup | None = host.cache

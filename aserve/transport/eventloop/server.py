@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
@@ -38,7 +39,9 @@ from aserve.transport.server_connection import ServerConnection
 
 if TYPE_CHECKING:
     from aserve.tls.presented import PresentedCertificates
+    from aserve.transport.eventloop.early_connection import EarlyConnection
     from aserve.transport.eventloop.proxied_cache import ProxiedClients
+    from aserve.transport.proxy_protocol import ProxyProtocol
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
 _RELEASE_TIMEOUT = 2.0  # seconds that a stop waits for sinks and streams to be closed
@@ -53,7 +56,8 @@ class EventLoopServer:
     """Serves a site on one event loop, with its connections and its thread pool.
 
     limiter: that of the server which this one is to succeed; it counts the connections of both.
-    certificates: what it presents, None for a server without TLS.
+    certificates: what it presents, None for a server without TLS. proxy_protocol: what reads the
+    header that each connection begins with, None if they have none.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a server
@@ -65,8 +69,10 @@ class EventLoopServer:
         cache: ResponseCache | None = None,
         limiter: ConnectionLimiter[ServerConnection] | None = None,
         certificates: "PresentedCertificates | None" = None,
+        proxy_protocol: "ProxyProtocol | None" = None,
     ) -> None:
         self._certificates = certificates
+        self._proxy_protocol = proxy_protocol
         self.limits = limits
         self.observer = observer
         self.cache = None if site.keyed_on.everything else cache
@@ -121,13 +127,29 @@ class EventLoopServer:
             acceptor.start(self.limits.backlog)
 
     def _create_acceptor(self, listener: socket.socket) -> Acceptor:
-        return Acceptor(
+        acceptor = Acceptor(
             listener,
-            None if self.sees_connection else self.cache,
+            self._cache_of_acceptors(),
             self.observer,
-            lambda received: Connection(self, received),
+            partial(Connection, self),
             self.limits.transfer_timeout,
         )
+        if self._proxy_protocol:
+            from aserve.transport.eventloop.early_connection import (  # noqa: PLC0415 - if it is on
+                EarlyConnection,
+            )
+
+            self._receive_headers(acceptor, listener, partial(EarlyConnection, self))
+        return acceptor
+
+    def _cache_of_acceptors(self) -> ResponseCache | None:
+        """Return the cache if what it has is for all clients, whoever the proxies say they are.
+
+        Headers of the PROXY protocol are known to the acceptors, those in requests are not.
+        """
+        believes_requests = self._site.proxies is not None and self._proxy_protocol is None
+        decides = self._site.keyed_on.sees_connection or believes_requests
+        return None if decides else self.cache
 
     def _create_tls_acceptor(self, listener: socket.socket) -> Acceptor:
         # Only here: they import ssl, which a server without TLS does not need.
@@ -135,12 +157,25 @@ class EventLoopServer:
         from aserve.transport.eventloop.tls_connection import TlsConnection  # noqa: PLC0415
 
         certificates = cast("PresentedCertificates", self._certificates)
-        return TlsAcceptor(
-            listener,
-            certificates.context,
-            lambda handshake: TlsConnection(self, handshake, certificates.asked_name),
-            self.limits,
-        )
+        new_connection = partial(TlsConnection, self, certificates.asked_name)
+        acceptor = TlsAcceptor(listener, certificates.context, new_connection, self.limits)
+        if self._proxy_protocol:
+            self._receive_headers(acceptor, listener, new_connection)
+        return acceptor
+
+    def _receive_headers(
+        self,
+        acceptor: Acceptor,
+        listener: socket.socket,
+        new_connection: "Callable[[asyncio.Transport, str], EarlyConnection]",
+    ) -> None:
+        """Have the header of a proxy received on each connection, before anything else."""
+        from aserve.transport.eventloop.header_receiver import HeaderReceiver  # noqa: PLC0415
+
+        protocol = cast("ProxyProtocol", self._proxy_protocol)
+        family = int(listener.family)
+        receiver = HeaderReceiver(acceptor, family, protocol, new_connection, self.limits)
+        acceptor.on_accept = receiver.receive
 
     async def stop_accepting(self) -> None:
         """Accept no more; return when each client that was accepted has its connection.

@@ -84,6 +84,7 @@ class ChildContext(ConnectionContext):
     def __init__(self, shared: ConnectionContext, renew: Renew | None) -> None:
         bounds = process_limits(shared.limits, threads=1)
         super().__init__(shared.site, shared.limits, shared.observer, bounds)
+        self.proxy_protocol = shared.proxy_protocol
         self._renew = renew
 
     def refresh(self) -> None:

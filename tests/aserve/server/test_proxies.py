@@ -345,3 +345,25 @@ def test_what_cannot_be_trusted_is_an_error(root: Path) -> None:
         with pytest.raises(SettingsError, match="proxy_trust: must be a network such as"):
             Settings(root, proxy_trust=(text,))
     assert Settings(root, proxy_trust=("unix", "::1", "10.0.0.0/8")).proxy_trust
+
+
+async def test_requests_are_counted_for_the_client_of_each(root: Path) -> None:
+    """Also those that are answered from the cache, on the connections that clients share."""
+    settings = Settings(root, rate=f"1/h:{ROUNDS}", proxy_trust=LOCAL)
+    async with serving(settings, cache=True) as (server, *clients):
+        for number in range(ROUNDS):
+            for client in (CLIENT, OTHER):
+                assert b"200 OK" in await clients[number % 2].ask(head("/a.txt", client))
+                await until_cached(server)
+        for connection, client in ((0, OTHER), (1, CLIENT)):
+            answer = await clients[connection].ask(head("/a.txt", client))
+            assert answer.startswith(b"HTTP/1.1 429 ")
+
+
+@pytest.mark.parametrize("model", ["simulated-proactor", "epoll"])
+def test_a_request_that_is_one_too_many_is_its_clients(root: Path, model: str) -> None:
+    with aserve.Server(root, rate="1/h:2", proxy_trust=LOCAL, model=model) as server:
+        for client, statuses in ((CLIENT, (200, 200, 429)), (OTHER, (200, 200, 429))):
+            for status in statuses:
+                answer = ask(server, head("/a.txt", client, "Connection: close"))
+                assert answer.startswith(b"HTTP/1.1 %d " % status)
