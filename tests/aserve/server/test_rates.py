@@ -230,6 +230,21 @@ def test_each_client_of_a_trusted_proxy_is_counted_for_itself(
             assert statuses == [200] * 8 + [429] * 2
 
 
+@pytest.mark.parametrize("model", MODEL_PARAMS)
+def test_each_client_that_a_proxy_header_names_is_counted_for_itself(
+    directory: Path, clock: Clock, model: str
+) -> None:
+    settings = {"rate": "2/h", "proxy_protocol": True, "proxy_trust": (ONE,)}
+    with aserve.Server(directory, model=model, **settings) as server:
+        for client, expected in (("192.0.2.1", [200, 200, 429]), ("192.0.2.2", [200, 200, 429])):
+            with client_of(server.url) as connection:
+                connection.socket.sendall(f"PROXY TCP4 {client} 192.0.2.9 1 2\r\n".encode())
+                assert [connection.ask(GET)[0] for _ in range(3)] == expected
+        with client_of(server.url) as connection:
+            request = b"PROXY TCP4 192.0.2.1 192.0.2.9 1 2\r\n" + GET
+            assert connection.ask(request)[0] == 429
+
+
 def test_requests_by_tls_are_counted(
     directory: Path, clock: Clock, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
