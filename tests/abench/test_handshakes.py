@@ -191,6 +191,16 @@ async def test_handshakes_before_the_clock_starts_are_not_counted(serve_tls, run
     assert found.session.version == "TLSv1.3"  # what was agreed on is known all the same
 
 
+@pytest.mark.parametrize("transport", ["TLS"])
+async def test_the_end_of_a_handshake_and_the_request_are_sent_together(serve_tls, run_plan):
+    # RFC 8446 section 2: the client's Finished is the last message, and its data may follow
+    url, accepted = await serve_tls(SIZED, ends="orderly", version=ssl.TLSVersion.TLSv1_3)
+    plan = {"url": url, "connections": 1, "requests": 3, "keep_alive": False}
+    assert (await run_plan(**plan)).summary.succeeded == 3
+    # Its hello; its Finished with the request. This server closes before it reads more.
+    assert [peer.reads for peer in accepted] == [2, 2, 2]
+
+
 # -- What was agreed on ---------------------------------------------------------------------------
 
 
@@ -213,6 +223,26 @@ async def test_the_certificate_is_described_if_it_was_verified(
     summary = (await run_plan(url=url, connections=1, requests=2)).summary  # insecure
     assert summary.handshakes.session.version == accepted[0].tls.version()
     assert summary.handshakes.session.expires_at == ""
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_only_who_verifies_looks_for_authorities(insecure, monkeypatch):
+    """OpenSSL reads the system's directory in each handshake if it has one and finds no issuer."""
+    loaded = []
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_default_certs", lambda _self, *purpose: loaded.append(purpose)
+    )
+    context = TlsOptions(insecure=insecure).context()
+    assert bool(loaded) != insecure
+    assert (context.verify_mode, context.check_hostname) == (
+        (ssl.CERT_NONE, False) if insecure else (ssl.CERT_REQUIRED, True)
+    )
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_keys_can_be_logged_for_who_watches_the_network(insecure, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert TlsOptions(insecure=insecure).context().keylog_filename == str(tmp_path / "keys")
 
 
 # -- With a server in a process of its own ---------------------------------------------------------

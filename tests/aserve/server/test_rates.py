@@ -206,6 +206,45 @@ def test_connections_for_one_request_are_counted(directory: Path, clock: Clock) 
     assert statuses == [200] * 20 + [429] * 5
 
 
+def of(client: str) -> bytes:
+    """Return a request that a proxy passes on."""
+    return head("/a.txt", "x", f"X-Forwarded-For: 192.0.2.9, {client}")
+
+
+@pytest.mark.parametrize("model", MODEL_PARAMS)
+def test_each_client_of_a_trusted_proxy_is_counted_for_itself(
+    directory: Path, clock: Clock, model: str
+) -> None:
+    """On one connection, from the cache and not; what a client says itself does not count."""
+    with (
+        aserve.Server(directory, model=model, rate="8/h", proxy_trust=(ONE,)) as server,
+        client_of(server.url) as proxy,
+    ):
+        for client in ("192.0.2.1", "192.0.2.2"):
+            statuses = [proxy.ask(of(client))[0] for _ in range(10)]
+            assert statuses == [200] * 8 + [429] * 2
+        proxy.socket.sendall(of("192.0.2.1") + of("192.0.2.3") + of("192.0.2.2"))
+        assert [proxy.read()[0] for _ in range(3)] == [429, 200, 429]
+        with client_of(server.url, OTHER) as client:  # which no one trusts
+            statuses = [client.ask(of(f"192.0.2.{number}"))[0] for number in range(10, 20)]
+            assert statuses == [200] * 8 + [429] * 2
+
+
+@pytest.mark.parametrize("model", MODEL_PARAMS)
+def test_each_client_that_a_proxy_header_names_is_counted_for_itself(
+    directory: Path, clock: Clock, model: str
+) -> None:
+    settings = {"rate": "2/h", "proxy_protocol": True, "proxy_trust": (ONE,)}
+    with aserve.Server(directory, model=model, **settings) as server:
+        for client, expected in (("192.0.2.1", [200, 200, 429]), ("192.0.2.2", [200, 200, 429])):
+            with client_of(server.url) as connection:
+                connection.socket.sendall(f"PROXY TCP4 {client} 192.0.2.9 1 2\r\n".encode())
+                assert [connection.ask(GET)[0] for _ in range(3)] == expected
+        with client_of(server.url) as connection:
+            request = b"PROXY TCP4 192.0.2.1 192.0.2.9 1 2\r\n" + GET
+            assert connection.ask(request)[0] == 429
+
+
 def test_requests_by_tls_are_counted(
     directory: Path, clock: Clock, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
