@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ class Ask:
     of its command line. checked: targets whose responses are
     compared with the files first, if a script asks for more than the target. closing: one
     connection for each request. number: after how many requests ab ends, if not after a time.
+    tls: over https; the certificate is not verified, which not all tools could do.
     """
 
     connections: int
@@ -40,6 +42,11 @@ class Ask:
     checked: tuple[str, ...] = ()
     closing: bool = False
     number: int = 0
+    tls: bool = False
+
+    def url(self, port: int | str) -> str:
+        """Return the URL of the target on a port."""
+        return f"{'https' if self.tls else 'http'}://{HOST}:{port}{self.target}"
 
 
 class Counted(NamedTuple):
@@ -108,7 +115,7 @@ def count_failures_of_wrk(report: str) -> Counted:
 
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
     usual = ["python", "-m", "abench", "-w", "1", "-c", str(ask.connections), "-t", str(seconds)]
-    usual += ["--no-keepalive"] * ask.closing
+    usual += ["--no-keepalive"] * ask.closing + ["--insecure"] * ask.tls
     return [*usual, *ask.arguments, "--quiet", "--json", "-", url]
 
 
@@ -210,7 +217,7 @@ def loading(
     tool: str, ask: Ask, port: int, seconds: int, cores: str = LOAD_CORE
 ) -> Iterator[subprocess.Popen[str]]:
     """Load a server until the load ends by itself; the block's end ends it before its time."""
-    first, *others = TOOLS[tool].words(ask, f"http://{HOST}:{port}{ask.target}", seconds)
+    first, *others = TOOLS[tool].words(ask, ask.url(port), seconds)
     process = subprocess.Popen(
         ["taskset", "-c", cores, where(first) or first, *others],
         cwd=SCRIPTS,
@@ -261,16 +268,22 @@ def whole_replies(counted: Counted, body: int) -> float:
 def check(ask: Ask, port: int, root: Path) -> None:
     """Raise NoMeasurement unless a server's response is the expected one: error pages are cheap."""
     for target in ask.checked or (ask.target,):
-        status, body = fetch(port, target, ask.headers)
+        status, body = fetch(port, target, ask.headers, tls=ask.tls)
         if status != ask.status:
             raise NoMeasurement(f"it answers {target} with {status} instead of {ask.status}")
         if body != due(ask, (root / target[1:]).read_bytes()):
             raise NoMeasurement(f"it does not send the bytes of {target}")
 
 
-def fetch(port: int, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def fetch(
+    port: int, target: str, headers: Mapping[str, str], *, tls: bool = False
+) -> tuple[int, bytes]:
     """Return the status and the body of one response."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    connection = (
+        http.client.HTTPSConnection(HOST, port, timeout=20, context=_unverified())
+        if tls
+        else http.client.HTTPConnection(HOST, port, timeout=20)
+    )
     try:
         connection.request("GET", target, headers=dict(headers))
         response = connection.getresponse()
@@ -279,6 +292,12 @@ def fetch(port: int, target: str, headers: Mapping[str, str]) -> tuple[int, byte
         raise NoMeasurement(f"{target}: {error!r}") from error
     finally:
         connection.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def due(ask: Ask, content: bytes) -> bytes:

@@ -26,7 +26,8 @@ class Server:
 
     command: the command line; {root}, {port}, {own} (a directory for what it writes) and {config}
     are filled in. config: a file in configs/, whose $names are replaced by those and by values.
-    holds: connections at once, where that is less than the descriptors allow.
+    holds: connections at once, where that is less than the descriptors allow. tls: whether it
+    presents {own}/cert.pem with {own}/key.pem, which are made for it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Server:
     config: str = ""
     values: dict[str, str] = field(default_factory=dict)
     holds: int = DESCRIPTORS
+    tls: bool = False
 
 
 def _aserve(name: str, words: str = "") -> Server:
@@ -55,7 +57,7 @@ def _on_python(release: str) -> Server:
     return Server(f"on CPython {release}", f"CPython {release}", command)
 
 
-def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
+def _nginx(name: str, product: str = "nginx", *, tls: bool = False, **values: str) -> Server:
     usual = {
         "sendfile": "off",
         "files": "max=60000",
@@ -67,8 +69,16 @@ def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
         "compression": "",
         "modules": "",
         "connections": str(DESCRIPTORS),
+        "ssl": " ssl" if tls else "",
+        "certificate": _NGINX_PAIR if tls else "",
     }
-    return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values)
+    return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values, tls=tls)
+
+
+_NGINX_PAIR = (
+    "ssl_certificate $own/cert.pem; ssl_certificate_key $own/key.pem; "
+    "ssl_protocols TLSv1.2 TLSv1.3;"  # the second is not on by default before nginx 1.23.4
+)
 
 
 def _gzip(level: int) -> str:
@@ -114,6 +124,7 @@ _ROWS = (
     _aserve("aserve writing no fsync", "--write --no-fsync"),
     Server("floor", "uvloop", "python -m benchmarks.floor {root} {port}"),
     _nginx("nginx"),
+    _nginx("nginx tls", tls=True),
     _nginx("nginx sendfile", sendfile="on"),
     _nginx("nginx log", log=f"$own/{LOG} combined"),
     _nginx("nginx sendfile log", sendfile="on", log=f"$own/{LOG} combined"),
@@ -223,12 +234,23 @@ def command(server: Server, root: Path, own: Path, port: int) -> list[str]:
     """Write a server's configuration, and return the words that start it."""
     places = {"root": str(root), "own": str(own), "port": str(port), "config": str(own / "config")}
     places["descriptors"] = str(DESCRIPTORS)
+    if server.tls:
+        make_certificate(own)
     if server.config:
         text = Template((CONFIGS / server.config).read_text())
         values = {name: Template(value).substitute(places) for name, value in server.values.items()}
         (own / "config").write_text(text.substitute(places | values))
     first, *others = (word.format(**places) for word in server.command.split())
     return [where(first) or first, *others]
+
+
+def make_certificate(directory: Path) -> None:
+    """Make a key and a certificate for 127.0.0.1 in a directory: key.pem and cert.pem."""
+    made = ["-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words = ["openssl", "req", "-x509", *curve, *made, *names]
+    subprocess.run(words, check=True, capture_output=True)
 
 
 def wait_until_it_listens(one: Running) -> None:

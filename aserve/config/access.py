@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aserve.access.logins import parse_login, read_logins
-from aserve.access.networks import network_error
+from aserve.access.networks import UNIX, network_error
 from aserve.access.rights import ANYONE, GROUPS, NOBODY, USERS, Rights, unknown_users
 from aserve.config.checks import Errors, each_value
 from aserve.config.root import Root, named_paths, shown_path
@@ -60,13 +60,32 @@ def login_errors(settings: "Settings") -> Errors:
 
 def access_errors(settings: "Settings") -> Errors:
     """Yield what is wrong with who may do what, once all users are known."""
-    for setting in ("allow", "deny"):
+    for setting in ("allow", "deny", "proxy_trust"):
         for item, text in each_value(settings, setting):
-            if reason := network_error(text):
+            is_network = setting != "proxy_trust" or text != UNIX
+            if is_network and (reason := network_error(text)):
                 yield item, reason
+    yield from proxy_errors(settings)
+    if settings.rate:
+        yield from _rate_errors(settings.rate)
     for setting in ("readers", "writers") if settings.root else ():
         if reason := names_error(getattr(settings, setting), settings.users):
             yield setting, reason
+
+
+def proxy_errors(settings: "Settings") -> Errors:
+    """Yield what is missing where proxies begin connections with headers."""
+    if settings.proxy_protocol and not settings.proxy_trust:
+        yield "proxy_protocol", "needs proxy_trust: which peers may say who the client is"
+
+
+def _rate_errors(rate: str) -> Errors:
+    from aserve.access.rates import parse_rate  # noqa: PLC0415 - not needed without a rate
+
+    try:
+        parse_rate(rate)
+    except ValueError as error:
+        yield "rate", str(error)
 
 
 def share_errors(settings: "Settings") -> Errors:

@@ -65,12 +65,17 @@ class ServerSettings(TypedDict, total=False):
     writers: tuple[str, ...]
     allow: tuple[str, ...]
     deny: tuple[str, ...]
+    proxy_trust: tuple[str, ...]
+    proxy_protocol: bool
+    rate: str
+    bandwidth: int
     share: str
     model: str
     by_the_book: bool
     cert: tuple[str, ...]
     key: tuple[str, ...]
     https: bool
+    share_ca: bool
     http_redirect: int | None
     hsts: int
     dispatch: str

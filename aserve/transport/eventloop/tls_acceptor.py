@@ -8,67 +8,31 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from aserve.http1.limits import Limits
 from aserve.transport.eventloop.acceptor import Acceptor
-from aserve.transport.eventloop.tls_connection import TlsConnection
+from aserve.transport.eventloop.early_connection import EarlyConnection, PendingTransport
+from aserve.transport.eventloop.read_readiness import wait_readable
 from aserve.transport.internal_errors import log_internal_error
 
 _HANDSHAKE = b"\x16"
 _MAX_TIMEOUT_S = 86_400  # in place of none at all, which the loops cannot be told
 
 
-class Handshake:
-    """Stands for the transport of a connection until it has one.
-
-    So a client counts from the moment on at which it is accepted, and whatever closes connections
-    ends its handshake as well.
-    """
-
-    __slots__ = ("_client", "_is_closing")
-
-    def __init__(self, client: socket.socket) -> None:
-        self._client = client
-        self._is_closing = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the address of the client, and nothing else."""
-        if name == "peername":
-            with suppress(OSError):  # it has gone
-                return self._client.getpeername()
-        return default
-
-    def get_write_buffer_size(self) -> int:
-        """Return 0: there is no response yet."""
-        return 0
-
-    def is_closing(self) -> bool:
-        """Tell whether the handshake has been ended."""
-        return self._is_closing
-
-    def close(self) -> None:
-        """End the handshake: it reads the end of the connection."""
-        self._is_closing = True
-        with suppress(OSError):
-            self._client.shutdown(socket.SHUT_RDWR)
-
-    abort = close
-
-
 class TlsAcceptor(Acceptor):
     """A listening socket on an event loop, on which TLS is spoken.
 
     context: what handshakes begin with. new_connection: makes the connection of a client from what
-    stands for its transport. limits: those on the time of handshakes and of the end of TLS.
+    stands for its transport, and its address. limits: those on the time of handshakes and of the
+    end of TLS.
     """
 
     def __init__(
         self,
         listener: socket.socket,
         context: ssl.SSLContext,
-        new_connection: Callable[[asyncio.Transport], TlsConnection],
+        new_connection: Callable[[asyncio.Transport, str], EarlyConnection],
         limits: Limits,
     ) -> None:
         super().__init__(listener, None, None, _no_protocol, limits.transfer_timeout)
@@ -78,16 +42,16 @@ class TlsAcceptor(Acceptor):
         self._closing_timeout = limits.lingering_timeout
         self._handshakes: set[asyncio.Task[None]] = set()
 
-    async def _make_connection(self, client: socket.socket, received: bytes) -> None:  # noqa: ARG002 - none is read before
+    async def _make_connection(self, client: socket.socket, received: bytes, address: str) -> None:  # noqa: ARG002 - none is read before
         """Begin the handshake, which nothing waits for: the connection is known already."""
-        handshake: Any = Handshake(client)
-        connection = self._new_connection(handshake)
+        pending: Any = PendingTransport(client)
+        connection = self._new_connection(pending, address)
         if connection.admit():
-            self._spawn(self._serve(client, connection), self._handshakes)
+            self._spawn(self.serve_early(client, connection), self._handshakes)
         else:
             client.close()
 
-    async def _serve(self, client: socket.socket, connection: TlsConnection) -> None:
+    async def serve_early(self, client: socket.socket, connection: EarlyConnection) -> None:
         """Give a client its transport, once it has said which protocol it speaks."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -113,7 +77,7 @@ class TlsAcceptor(Acceptor):
             log_internal_error(error, "-")
             client.close()
         finally:
-            connection.end_handshake()
+            connection.end_waiting()
 
     async def _first_byte(self, client: socket.socket) -> bytes:
         """Wait for the first byte, which stays in the socket; b"" if there will be none."""
@@ -122,18 +86,8 @@ class TlsAcceptor(Acceptor):
                 return client.recv(1, socket.MSG_PEEK)
             except BlockingIOError:
                 pass
-            readable = self._loop.create_future()
-            self._loop.add_reader(client.fileno(), _set_result, readable)
-            try:
-                await readable
-            finally:
-                self._loop.remove_reader(client.fileno())
+            await wait_readable(self._loop, client)
 
 
-def _no_protocol(_received: bytes) -> asyncio.Protocol:
+def _no_protocol(_received: bytes, _address: str) -> asyncio.Protocol:
     raise AssertionError("connections are made by new_connection")
-
-
-def _set_result(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
