@@ -110,7 +110,7 @@ class EventLoopServer:
         self._sweep()
 
     def _start_accepting(self, listeners: Iterable[socket.socket]) -> None:
-        create = self._create_tls_acceptor if self._certificates else self._create_acceptor
+        create = self._tls_acceptors() if self._certificates else self._create_acceptor
         self._acceptors = [create(listener) for listener in listeners]
         for acceptor in self._acceptors:
             acceptor.start(self.limits.backlog)
@@ -124,17 +124,19 @@ class EventLoopServer:
             self.limits.transfer_timeout,
         )
 
-    def _create_tls_acceptor(self, listener: socket.socket) -> Acceptor:
+    def _tls_acceptors(self) -> Callable[[socket.socket], Acceptor]:
+        """Return what makes an acceptor of clients that speak TLS."""
         # Only here: they import ssl, which a server without TLS does not need.
-        from aserve.transport.eventloop.tls_acceptor import TlsAcceptor  # noqa: PLC0415
         from aserve.transport.eventloop.tls_connection import TlsConnection  # noqa: PLC0415
+        from aserve.transport.eventloop.tls_transport import TlsLayer, TlsTransport  # noqa: PLC0415
 
-        certificates = cast("PresentedCertificates", self._certificates)
-        return TlsAcceptor(
+        layer = TlsLayer(self.loop, cast("PresentedCertificates", self._certificates))
+        return lambda listener: Acceptor(
             listener,
-            certificates.context,
-            lambda handshake: TlsConnection(self, handshake, certificates.asked_name),
-            self.limits,
+            None,  # the first bytes of a client are no request
+            None,
+            lambda _: TlsTransport(layer, TlsConnection(self)),
+            self.limits.transfer_timeout,
         )
 
     async def stop_accepting(self) -> None:

@@ -1,53 +1,34 @@
 """One client on a port on which TLS is spoken: from its handshake on, and by http as well."""
 
 import asyncio
-import ssl
-from collections.abc import Callable
 from typing import cast
 
 from aserve.cache.keys import ConnectionFacts
 from aserve.http.messages import Request
 from aserve.http.request_target import without_tls_scheme
+from aserve.tls.presented import ServerEnd
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.eventloop.connection import Connection
 from aserve.transport.eventloop.connection_host import ConnectionHost
 from aserve.transport.internal_errors import isolate_errors
 
-_MAX_BUFFERED = 65_536  # bytes of a response; the loops would buffer 512 KiB of each slow client
-
 
 class TlsConnection(Connection):
-    """A connection that is known, and counted, before it has its transport.
+    """A connection that is known, and counted, before it can be served."""
 
-    handshake: stands for the transport until then. asked_name: returns the name that the client
-    has asked for.
-    """
+    __slots__ = ("_handshake_ticks", "_is_made", "_scheme", "_server_name")
 
-    __slots__ = ("_asked_name", "_is_made", "_scheme", "_server_name")
-
-    def __init__(
-        self,
-        host: ConnectionHost,
-        handshake: asyncio.Transport,
-        asked_name: Callable[[ssl.SSLObject], str],
-    ) -> None:
+    def __init__(self, host: ConnectionHost) -> None:
         super().__init__(host)
-        self._transport = handshake
-        self._asked_name = asked_name
         self._is_made = False
+        self._handshake_ticks = 0
         self._scheme, self._server_name = "http", ""
 
-    def admit(self) -> bool:
-        """Count a client; return whether there is room for it. No 503 is worth a handshake."""
-        if self._limiter.admit(self) is Decision.ACCEPT:
-            return True
-        self._host.remove(self)
-        return False
-
-    def end_handshake(self) -> None:
-        """Forget a client that has got no transport."""
-        if not self._is_made:
-            self._host.remove(self)
+    def accepted(self, transport: asyncio.Transport) -> None:
+        """Count a client, or close it at once: no 503 is worth a handshake."""
+        self._transport = transport
+        if self._limiter.admit(self) is not Decision.ACCEPT:
+            transport.abort()
 
     # Called by the event loop.
 
@@ -55,18 +36,20 @@ class TlsConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve a client, by TLS or without."""
         self._is_made = True
-        was_closed = self._transport.is_closing()
         self._transport = cast("asyncio.Transport", transport)
-        if ssl_object := transport.get_extra_info("ssl_object"):
-            self._scheme, self._server_name = "https", self._asked_name(ssl_object)
-            self._transport.set_write_buffer_limits(high=_MAX_BUFFERED)
-        if was_closed:
-            self._transport.abort()
+        if isinstance(end := transport.get_extra_info("ssl_object"), ServerEnd):
+            self._scheme, self._server_name = "https", end.asked_name
         self._use_host(self._host)
 
-    def eof_received(self) -> bool:
-        """Answer what the client sent; with TLS no half of a connection stays open (asyncio)."""
-        return super().eof_received() and self._transport.can_write_eof()
+    # Called by the server.
+
+    def _check_deadlines(self) -> None:
+        if self._is_made:
+            super()._check_deadlines()
+            return
+        self._handshake_ticks += 1
+        if self._handshake_ticks >= self._limits.header_timeout:
+            self._transport.abort()
 
     # What TLS changes in requests.
 
