@@ -102,7 +102,9 @@ def _h2o(name: str, compression: str = "OFF", ssl: str = "") -> Server:
 
 
 def _nginx_tls(name: str, product: str = "nginx", more: str = "", **values: str) -> Server:
-    certificate = f"ssl_certificate $cert; ssl_certificate_key $key; {more}".rstrip()
+    certificate = (
+        f"ssl_protocols TLSv1.3; ssl_certificate $cert; ssl_certificate_key $key; {more}".rstrip()
+    )
     return _nginx(name, product, ssl="ssl", certificate=certificate, **values)
 
 

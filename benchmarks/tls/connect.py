@@ -32,8 +32,8 @@ def run(
 ) -> dict[str, object]:
     """Connect again and again for so many seconds; return the figures of wrk's report."""
     target = urlsplit(url)
-    address = str(target.hostname), int(target.port or 443)
-    request = f"GET {target.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    host, port = str(target.hostname), int(target.port or 443)
+    request = f"GET {target.path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
     context = client_context()
     session: ssl.SSLSession | None = None
     times: list[float] = []
@@ -43,8 +43,8 @@ def run(
     while now < begun + seconds:
         before = now
         with (
-            socket.create_connection(address, _TIMEOUT_S) as raw,
-            context.wrap_socket(raw, server_hostname="localhost", session=session) as client,
+            socket.create_connection((host, port), _TIMEOUT_S) as raw,
+            context.wrap_socket(raw, server_hostname=host, session=session) as client,
         ):
             client.sendall(request)
             reply = b"".join(iter(lambda: client.recv(_READ_SIZE), b""))

@@ -73,7 +73,7 @@ def _timed_get(client: ssl.SSLSocket, root: Path) -> float:
 def _connected(one: Running) -> Iterator[ssl.SSLSocket]:
     with (
         socket.create_connection((HOST, one.port), _TIMEOUT_S) as raw,
-        client_context().wrap_socket(raw, server_hostname="localhost") as client,
+        client_context().wrap_socket(raw, server_hostname=HOST) as client,
     ):
         yield client
 
@@ -81,7 +81,7 @@ def _connected(one: Running) -> Iterator[ssl.SSLSocket]:
 def _get(client: ssl.SSLSocket, root: Path, name: str) -> None:
     """Read a whole response; raises NoMeasurement if it is not the file."""
     content = (root / name).read_bytes()
-    client.sendall(f"GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    client.sendall(f"GET /{name} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
     received = b""
     while len(received.partition(b"\r\n\r\n")[2]) < len(content):
         if not (data := client.recv(1 << 18)):
@@ -113,7 +113,7 @@ def _about_to_begin(one: Running, number: int) -> Iterator[list[tuple[socket.soc
 
 def _first_flight() -> bytes:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    end = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    end = client_context().wrap_bio(incoming, outgoing, server_hostname=HOST)
     try:
         end.do_handshake()
     except ssl.SSLWantReadError:
