@@ -65,7 +65,7 @@ FIGURES = {
     "starved": Figure("reads without data"),
     "kib_each": Figure("KiB per connection"),
     "large_kib_each": Figure("KiB after 100 KB"),
-    "burst_ms": Figure("ms beside handshakes"),
+    "burst_ms": Figure("longest beside handshakes, ms"),
     "alone_ms": Figure("ms without them"),
     "held": Figure("connections", more_is_better=True),
     "open_s": Figure("s to open them"),

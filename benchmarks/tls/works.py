@@ -57,8 +57,9 @@ ROWS = (
         Anew(measure_burst),
         EVERYBODY,
         peer=_PEER,
-        note="The time of 1 KB on one open connection, right after others have sent the first "
-        "bytes of their handshakes, and without them.",
+        note="A client on an open connection asks for 1 KB again and again while others, which "
+        "have sent the first bytes of their handshakes all at once, wait for an answer: the "
+        "longest of its times, and the usual one without them. Medians of some bursts.",
     ),
     Work(
         "tls-idle",
