@@ -67,7 +67,7 @@ ROWS = (
         "tls-load-64",
         "load generators: nginx over TLS, 64 connections",
         "nginx tls",
-        Ask(64, tls=True),
+        Ask(64, scheme="https"),
         _LIKE_WRK,
         _keeps_up(1.00, "wrk", "ab", "h2load"),
     ),
@@ -75,7 +75,7 @@ ROWS = (
         "tls-load-closing",
         "load generators: nginx, a TLS connection for each request",
         "nginx tls",
-        Ask(64, closing=True, tls=True),
+        Ask(64, closing=True, scheme="https"),
         _keeps_up(1.00, "ab"),
     ),
     _loaders(

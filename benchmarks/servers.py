@@ -12,6 +12,7 @@ from string import Template
 
 from benchmarks.processes import DESCRIPTORS, NoMeasurement, end
 from benchmarks.products import BROTLI_MODULE, NEWEST, PYTHONS, interpreter, where
+from benchmarks.tls.material import material
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
@@ -26,8 +27,7 @@ class Server:
 
     command: the command line; {root}, {port}, {own} (a directory for what it writes) and {config}
     are filled in. config: a file in configs/, whose $names are replaced by those and by values.
-    holds: connections at once, where that is less than the descriptors allow. tls: whether it
-    presents {own}/cert.pem with {own}/key.pem, which are made for it.
+    holds: connections at once, where that is less than the descriptors allow.
     """
 
     name: str
@@ -36,7 +36,6 @@ class Server:
     config: str = ""
     values: dict[str, str] = field(default_factory=dict)
     holds: int = DESCRIPTORS
-    tls: bool = False
 
 
 def _aserve(name: str, words: str = "") -> Server:
@@ -57,7 +56,7 @@ def _on_python(release: str) -> Server:
     return Server(f"on CPython {release}", f"CPython {release}", command)
 
 
-def _nginx(name: str, product: str = "nginx", *, tls: bool = False, **values: str) -> Server:
+def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
     usual = {
         "sendfile": "off",
         "files": "max=60000",
@@ -69,16 +68,10 @@ def _nginx(name: str, product: str = "nginx", *, tls: bool = False, **values: st
         "compression": "",
         "modules": "",
         "connections": str(DESCRIPTORS),
-        "ssl": " ssl" if tls else "",
-        "certificate": _NGINX_PAIR if tls else "",
+        "ssl": "",
+        "certificate": "",
     }
-    return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values, tls=tls)
-
-
-_NGINX_PAIR = (
-    "ssl_certificate $own/cert.pem; ssl_certificate_key $own/key.pem; "
-    "ssl_protocols TLSv1.2 TLSv1.3;"  # the second is not on by default before nginx 1.23.4
-)
+    return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values)
 
 
 def _gzip(level: int) -> str:
@@ -94,12 +87,25 @@ def _lighttpd(name: str, listing: str = "disable", compression: str = "") -> Ser
     return Server(name, product, "lighttpd -D -f {config}", "lighttpd.conf", values, holds)
 
 
-def _caddy(name: str, listing: str = "", compression: str = "") -> Server:
+def _caddy(name: str, listing: str = "", compression: str = "", tls: str = "") -> Server:
     # The directories that it would create in the user's home.
     home = "env XDG_DATA_HOME={own} XDG_CONFIG_HOME={own}"
     command = f"{home} caddy run --config {{config}} --adapter caddyfile"
-    values = {"listing": listing, "compression": compression}
+    secure = "s" * bool(tls)
+    values = {"listing": listing, "compression": compression, "secure": secure, "tls": tls}
     return Server(name, "caddy", command, "Caddyfile", values)
+
+
+def _h2o(name: str, compression: str = "OFF", ssl: str = "") -> Server:
+    values = {"compression": compression, "ssl": ssl}
+    return Server(name, "h2o", "h2o -c {config}", "h2o.conf", values)
+
+
+def _nginx_tls(name: str, product: str = "nginx", more: str = "", **values: str) -> Server:
+    certificate = (
+        f"ssl_protocols TLSv1.3; ssl_certificate $cert; ssl_certificate_key $key; {more}".rstrip()
+    )
+    return _nginx(name, product, ssl="ssl", certificate=certificate, **values)
 
 
 _BROTLI = "brotli on; brotli_comp_level 5; brotli_min_length 256; brotli_types *;"
@@ -124,7 +130,6 @@ _ROWS = (
     _aserve("aserve writing no fsync", "--write --no-fsync"),
     Server("floor", "uvloop", "python -m benchmarks.floor {root} {port}"),
     _nginx("nginx"),
-    _nginx("nginx tls", tls=True),
     _nginx("nginx sendfile", sendfile="on"),
     _nginx("nginx log", log=f"$own/{LOG} combined"),
     _nginx("nginx sendfile log", sendfile="on", log=f"$own/{LOG} combined"),
@@ -142,16 +147,22 @@ _ROWS = (
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
     _nginx("nginx uncached 2 workers", files="off", master="on", workers="2"),
+    _aserve("aserve tls", "--cert {cert} --key {key}"),
+    _nginx_tls("nginx tls"),
+    _nginx_tls("nginx tls sendfile", sendfile="on"),
+    _nginx_tls("nginx ktls", "nginx ktls", "ssl_conf_command Options KTLS;", sendfile="on"),
     *(_on_loop(name) for name in ("uvloop", "asyncio", "rloop", "uringcore")),
     *map(_on_python, PYTHONS),
     _lighttpd("lighttpd"),
     _lighttpd("lighttpd listing", listing="enable"),
     _lighttpd("lighttpd deflate", compression=_DEFLATE),
-    Server("h2o", "h2o", "h2o -c {config}", "h2o.conf", {"compression": "OFF"}),
-    Server("h2o compress", "h2o", "h2o -c {config}", "h2o.conf", {"compression": "[ gzip, br ]"}),
+    _h2o("h2o"),
+    _h2o("h2o compress", "[ gzip, br ]"),
+    _h2o("h2o tls", ssl=", ssl: { certificate-file: $cert, key-file: $key }"),
     _caddy("caddy"),
     _caddy("caddy listing", listing="browse"),
     _caddy("caddy encode", compression="encode zstd gzip"),
+    _caddy("caddy tls", tls="tls $cert $key"),
     Server("dufs", "dufs", "dufs --bind 127.0.0.1 --port {port} {root}"),
     Server("dufs writing", "dufs", "dufs --bind 127.0.0.1 --port {port} --allow-upload {root}"),
     Server("miniserve", "miniserve", "miniserve --interfaces 127.0.0.1 --port {port} {root}"),
@@ -234,8 +245,9 @@ def command(server: Server, root: Path, own: Path, port: int) -> list[str]:
     """Write a server's configuration, and return the words that start it."""
     places = {"root": str(root), "own": str(own), "port": str(port), "config": str(own / "config")}
     places["descriptors"] = str(DESCRIPTORS)
-    if server.tls:
-        make_certificate(own)
+    if _speaks_tls(server):
+        made = material()
+        places |= {"cert": str(made.certificate), "key": str(made.key)}
     if server.config:
         text = Template((CONFIGS / server.config).read_text())
         values = {name: Template(value).substitute(places) for name, value in server.values.items()}
@@ -244,13 +256,8 @@ def command(server: Server, root: Path, own: Path, port: int) -> list[str]:
     return [where(first) or first, *others]
 
 
-def make_certificate(directory: Path) -> None:
-    """Make a key and a certificate for 127.0.0.1 in a directory: key.pem and cert.pem."""
-    made = ["-keyout", str(directory / "key.pem"), "-out", str(directory / "cert.pem")]
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    words = ["openssl", "req", "-x509", *curve, *made, *names]
-    subprocess.run(words, check=True, capture_output=True)
+def _speaks_tls(server: Server) -> bool:
+    return "{cert}" in server.command or any("$cert" in value for value in server.values.values())
 
 
 def wait_until_it_listens(one: Running) -> None:

@@ -26,6 +26,7 @@ from benchmarks.loads import (
 from benchmarks.processes import NoMeasurement
 from benchmarks.servers import SERVERS, command
 from benchmarks.site import KB, MB
+from benchmarks.tls.material import material
 from benchmarks.uploads import small_uploads
 
 WRK = """\
@@ -156,7 +157,7 @@ def test_ab_opens_a_connection_for_each_request_for_as_long_as_asked() -> None:
 def test_over_tls_every_tool_gets_an_https_url_and_abench_verifies_as_little_as_the_others() -> (
     None
 ):
-    plain, over_tls = Ask(64), Ask(64, tls=True)
+    plain, over_tls = Ask(64), Ask(64, scheme="https")
     assert plain.url(80) == "http://127.0.0.1:80/1k.txt"
     url = over_tls.url(80)
     assert url == "https://127.0.0.1:80/1k.txt"
@@ -171,9 +172,11 @@ def test_a_server_with_tls_finds_its_certificate(tmp_path: Path) -> None:
     assert words[-2:] == ["-c", str(tmp_path / "config")]
     config = (tmp_path / "config").read_text()
     assert "listen 127.0.0.1:8443 ssl " in config
-    assert f"ssl_certificate {tmp_path}/cert.pem; ssl_certificate_key {tmp_path}/key.pem;" in config
+    made = material()
+    assert f"ssl_certificate {made.certificate};" in config
+    assert f"ssl_certificate_key {made.key};" in config
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    context.load_cert_chain(made.certificate, made.key)
     command(SERVERS["nginx"], tmp_path, tmp_path, 8080)
     assert "ssl" not in (tmp_path / "config").read_text()
 

@@ -60,6 +60,8 @@ class Acceptor:
         self._transfer_timeout = transfer_timeout
         self._connecting: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
+        self.wrap_early: Callable[[EarlyConnection], asyncio.Protocol] | None = None
+        """Returns the protocol of a connection that is known already; None if it is its own."""
         self.on_accept: Callable[[int, str], None] | None = None
         """What gets each connection in place of serve: its descriptor and the address of its peer.
 
@@ -173,7 +175,8 @@ class Acceptor:
 
     async def serve_early(self, client: socket.socket, connection: "EarlyConnection") -> None:
         """Give its transport to a connection that is known already."""
-        await self._loop.connect_accepted_socket(lambda: connection, client)
+        protocol = self.wrap_early(connection) if self.wrap_early else connection
+        await self._loop.connect_accepted_socket(lambda: protocol, client)
 
     async def _make_connection(self, client: socket.socket, received: bytes, address: str) -> None:
         try:

@@ -55,15 +55,17 @@ class EarlyConnection(Connection):
     pending: stands for the transport until then. peer: the address at the other end.
     """
 
-    __slots__ = ("_decision", "_is_made")
+    __slots__ = ("_decision", "_is_made", "_is_waiting")
 
     gets_503 = True
     """Whether a client for which there is no room is told so."""
 
-    def __init__(self, host: ConnectionHost, pending: asyncio.Transport, peer: str) -> None:
+    def __init__(self, host: ConnectionHost, pending: asyncio.Transport | None, peer: str) -> None:
         super().__init__(host, peer=peer)
-        self._transport = pending
-        self._is_made = False
+        if pending:
+            self._transport = pending
+        self._is_waiting = pending is not None  # and has no transport
+        self._is_made = False  # it can be served
         self._decision = Decision.ACCEPT
 
     def admit(self, *, names_client: bool = False) -> bool:
@@ -82,7 +84,7 @@ class EarlyConnection(Connection):
 
     def end_waiting(self) -> None:
         """Forget a client that has got no transport."""
-        if not self._is_made:
+        if self._is_waiting:
             self._host.remove(self)
 
     # Called by the event loop.
@@ -91,13 +93,19 @@ class EarlyConnection(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Serve the client, or reject it."""
         self._is_made = True
-        was_closed = self._transport.is_closing()
-        self._transport = cast("asyncio.Transport", transport)
+        was_closed = self._use_transport(cast("asyncio.Transport", transport))
         self._on_transport()
         if was_closed:
             self._transport.abort()
         self._use_host(self._host)
         self._reject_or_drop(self._decision)
+
+    def _use_transport(self, transport: asyncio.Transport) -> bool:
+        """Use a transport from now on. Return whether the one before it was closed."""
+        had_one = self._is_waiting or self._is_made
+        was_closed = had_one and self._transport.is_closing()
+        self._transport, self._is_waiting = transport, False
+        return was_closed
 
     def _on_transport(self) -> None:
         """Note what the transport is."""

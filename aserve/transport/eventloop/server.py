@@ -121,7 +121,7 @@ class EventLoopServer:
         self._sweep()
 
     def _start_accepting(self, listeners: Iterable[socket.socket]) -> None:
-        create = self._create_tls_acceptor if self._certificates else self._create_acceptor
+        create = self._tls_acceptors() if self._certificates else self._create_acceptor
         self._acceptors = [create(listener) for listener in listeners]
         for acceptor in self._acceptors:
             acceptor.start(self.limits.backlog)
@@ -151,17 +151,29 @@ class EventLoopServer:
         decides = self._site.keyed_on.sees_connection or believes_requests
         return None if decides else self.cache
 
-    def _create_tls_acceptor(self, listener: socket.socket) -> Acceptor:
+    def _tls_acceptors(self) -> Callable[[socket.socket], Acceptor]:
+        """Return what makes an acceptor of clients that speak TLS."""
         # Only here: they import ssl, which a server without TLS does not need.
-        from aserve.transport.eventloop.tls_acceptor import TlsAcceptor  # noqa: PLC0415
         from aserve.transport.eventloop.tls_connection import TlsConnection  # noqa: PLC0415
+        from aserve.transport.eventloop.tls_transport import TlsLayer, TlsTransport  # noqa: PLC0415
 
-        certificates = cast("PresentedCertificates", self._certificates)
-        new_connection = partial(TlsConnection, self, certificates.asked_name)
-        acceptor = TlsAcceptor(listener, certificates.context, new_connection, self.limits)
-        if self._proxy_protocol:
-            self._receive_headers(acceptor, listener, new_connection)
-        return acceptor
+        layer = TlsLayer(self.loop, cast("PresentedCertificates", self._certificates))
+        wrap = partial(TlsTransport, layer)
+
+        def create(listener: socket.socket) -> Acceptor:
+            acceptor = Acceptor(
+                listener,
+                None,  # the first bytes of a client are no request
+                None,
+                lambda _, peer: wrap(TlsConnection(self, None, peer)),
+                self.limits.transfer_timeout,
+            )
+            if self._proxy_protocol:
+                acceptor.wrap_early = wrap
+                self._receive_headers(acceptor, listener, partial(TlsConnection, self))
+            return acceptor
+
+        return create
 
     def _receive_headers(
         self,
