@@ -42,7 +42,7 @@ class Acceptor:
         listener: socket.socket,
         cache: ResponseCache | None,
         observer: ResponseObserver | None,
-        protocol_factory: Callable[[bytes], asyncio.Protocol],
+        protocol_factory: Callable[[bytes], asyncio.BaseProtocol],
         transfer_timeout: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
