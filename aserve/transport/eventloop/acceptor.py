@@ -46,7 +46,7 @@ class Acceptor:
         listener: socket.socket,
         cache: ResponseCache | None,
         observer: ResponseObserver | None,
-        protocol_factory: Callable[[bytes, str], asyncio.Protocol],
+        protocol_factory: Callable[[bytes, str], asyncio.BaseProtocol],
         transfer_timeout: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -60,7 +60,7 @@ class Acceptor:
         self._transfer_timeout = transfer_timeout
         self._connecting: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
-        self.wrap_early: Callable[[EarlyConnection], asyncio.Protocol] | None = None
+        self.wrap_early: Callable[[EarlyConnection], asyncio.BaseProtocol] | None = None
         """Returns the protocol of a connection that is known already; None if it is its own."""
         self.on_accept: Callable[[int, str], None] | None = None
         """What gets each connection in place of serve: its descriptor and the address of its peer.

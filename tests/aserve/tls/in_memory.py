@@ -77,6 +77,15 @@ class MemoryClient:
             self._incoming, self._outgoing, server_hostname=host, session=session
         )
 
+    def deliver(self, data):
+        """Have the server read data, as a loop does."""
+        self.fill(data)
+        self.transport.buffer_updated(len(data))
+
+    def fill(self, data):
+        """Put data where the server reads it."""
+        self.transport.get_buffer(-1)[: len(data)] = data
+
     def begin(self):
         """Return the first bytes of the handshake."""
         with suppress(ssl.SSLWantReadError):
@@ -85,7 +94,7 @@ class MemoryClient:
 
     def shake_hands(self):
         """Do the whole handshake, in one turn of the loop."""
-        self.transport.data_received(self.begin())
+        self.deliver(self.begin())
         return self.finish()
 
     def finish(self):
@@ -95,7 +104,7 @@ class MemoryClient:
             self.end.do_handshake()
         finally:
             if sent := self._outgoing.read():
-                self.transport.data_received(sent)
+                self.deliver(sent)
         return self
 
     def encrypted(self, data):
