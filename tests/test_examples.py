@@ -175,7 +175,7 @@ def test_the_systemd_service_may_call_what_it_calls(
                 ask(path, target, **{"Accept-Encoding": "zstd, br, gzip"})
         finally:
             program.terminate()
-    while f"{program.pid} +++ exited" not in log.read_text():
+    while not re.search(rf"^{program.pid} +\+\+\+ exited", log.read_text(), re.MULTILINE):
         time.sleep(0.01)
     called = set(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
     assert "accept4" in called

@@ -94,6 +94,10 @@ class View(NamedTuple):
         """Tell whether a path must not be shown."""
         return not self.may("read", path)
 
+    def hides_all_of(self, path: bytes) -> bool:
+        """Tell whether nothing that is served at a path, as one of several, is shown."""
+        return self.is_unreadable(path)
+
     def is_unwritable(self, path: bytes) -> bool:
         """Tell whether a path must not be changed."""
         return not self.may("write", path)

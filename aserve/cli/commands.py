@@ -7,6 +7,7 @@ COMMANDS: Mapping[str, str] = {
     "compress": "write compressed siblings of a site's files",
     "explain": "show what happens for one request",
     "passwd": "make a line of a password file",
+    "share": "make a link to one file or folder, which ends",
     "reload": "have a running server read its configuration anew",
     "trust": "have browsers of this machine accept the certificate of --https",
 }

@@ -86,6 +86,8 @@ rates = _offer(
     {"100/s": "and as many at once", "100/s:500": "500 at once", "600/m": "", "off": "any number"}
 )
 bandwidths = _offer({"1M": "a second, for each connection", "5M": "", "off": "no limit"})
+shares = _offer({"on": "those of this user", "off": "no links"})
+lifetimes = _offer({"1h": "an hour", "1d": "a day", "7d": "the default", "never": "no end"})
 write_areas = _offer(
     {"/": "everywhere", "add": "new names only", "/in": "only below", "add:/in": "both"}
 )

@@ -13,6 +13,7 @@ from aserve.cli.exit_codes import OK
 from aserve.cli.help import GroupedCommand, use_color
 from aserve.cli.usage_errors import UsageError, check_dashes, describe_usage_error
 from aserve.config.kinds import SPA_PAGE
+from aserve.config.shares import USUAL_STORE
 from aserve.handlers.writing.areas import EVERYWHERE
 from aserve.http.origins import ANY
 
@@ -20,6 +21,7 @@ _OPTIONAL_VALUES = {
     "--spa": f"--spa={SPA_PAGE}",
     "--write": f"--write={EVERYWHERE}",
     "--cors": f"--cors={ANY}",
+    "--share": f"--share={USUAL_STORE}",
 }
 """Options that stand for themselves with a value: typer knows no optional ones."""
 _COMPLETION_OPTIONS = {"install_completion", "show_completion"}

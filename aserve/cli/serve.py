@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("aserve --https www/", "# by TLS; once: aserve trust"),
         ("aserve --htpasswd users.txt www/", "# for those with a login"),
         ("aserve --lan film.mkv", "# to phones near you, by a QR code"),
+        ("aserve --share www/", "# links of aserve share are answered"),
         ("aserve --rate 100/s --bandwidth 5M www/", "# not all to one client"),
         ("aserve -p 80 --host '*' www/", "# to everyone who reaches it"),
         ("aserve -w auto --access-log access.log www/", "# a process per CPU, a log"),

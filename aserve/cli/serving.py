@@ -49,10 +49,18 @@ def serve_site(paths: Sequence[str], options: "CommandOptions") -> int:
     configuration = read_configuration(paths, options)
     if configuration.watch_config and options.get("config") == NO_FILE:
         raise SettingsError("--watch-config", "has no effect with --config off")
-    if configuration.open and configuration.settings.unix_address:
-        raise SettingsError("--open", "no browser opens a Unix socket")
+    if configuration.settings.unix_address:
+        _check_unix_options(configuration)
     with named_by(configuration.sources):
         return _serve(configuration, CurrentConfiguration(configuration, paths, options))
+
+
+def _check_unix_options(configuration: Configuration) -> None:
+    """Reject options of the program that a Unix socket has no use for."""
+    if configuration.open:
+        raise SettingsError("--open", "no browser opens a Unix socket")
+    if configuration.port_file:
+        raise SettingsError("--port-file", "a Unix socket has no port")
 
 
 def read_settings(paths: Sequence[str], options: "CommandOptions") -> Settings:
@@ -183,7 +191,7 @@ def _print_start(configuration: Configuration, groups: ListenerGroups) -> None:
     from aserve.cli.lan import format_codes
     from aserve.server.lan_addresses import lan_urls
 
-    origins = lan_urls(listeners, settings.scheme)
+    origins = lan_urls(list(filter(port_of, listeners)), settings.scheme)
     write_stderr(format_banner(settings, listeners[0], file, origins, is_activated=is_activated))
     if codes := list(format_codes(settings, origins)):
         write_stderr("\n".join(codes))

@@ -10,6 +10,7 @@ from aserve.access.networks import UNIX, network_error
 from aserve.access.rights import ANYONE, GROUPS, NOBODY, USERS, Rights, unknown_users
 from aserve.config.checks import Errors, each_value
 from aserve.config.root import Root, named_paths, shown_path
+from aserve.config.shares import store_error, store_files
 from aserve.config.value_kinds import Many
 from aserve.filesystem.visibility import Visibility
 
@@ -85,6 +86,18 @@ def _rate_errors(rate: str) -> Errors:
         parse_rate(rate)
     except ValueError as error:
         yield "rate", str(error)
+
+
+def share_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with the file of links, which is made when it is needed."""
+    if not settings.share:
+        return
+    if reason := store_error(settings.share):
+        yield "share", reason
+        return
+    for file in store_files(settings.share) if settings.root else ():
+        if url := url_of(file, settings.root, settings.visibility):
+            yield "share", f"{file} would be served at {url}: keep it elsewhere"
 
 
 def read_password_file(

@@ -160,6 +160,9 @@ class SettingFields:
     429."""
     bandwidth: int = 0
     """How many bytes of responses are sent a second on each connection, 0 for no limit."""
+    share: str = ""
+    """Where links to one file or folder are kept, which `aserve share` makes: a file; on, that of
+    this user; "" for no links."""
     model: str = DEFAULT
     """The name of an I/O model."""
     by_the_book: bool = False

@@ -18,6 +18,7 @@ from aserve.config.names import (
     option_source,
 )
 from aserve.config.settings import SettingsError
+from aserve.config.shares import USUAL_STORE
 from aserve.config.value_kinds import Kind
 
 _LIMITS = "limits"
@@ -140,7 +141,7 @@ def in_directory(name: str, value: Any, directory: Path) -> Any:
         return str(directory / _at_home(value))
     if name in {"cert", "key"}:
         return tuple(str(directory / _at_home(path)) for path in value)
-    if name == "htpasswd" and value:
+    if (name == "htpasswd" and value) or (name == "share" and value not in {"", USUAL_STORE}):
         return str(directory / _at_home(value))
     if name == "root" and isinstance(value, Path):
         return directory / _at_home(value)

@@ -15,6 +15,7 @@ from aserve.config.names import is_negated
 from aserve.config.paths import parse_paths
 from aserve.config.root import Root, as_root
 from aserve.config.settings import Settings
+from aserve.config.shares import USUAL_STORE
 from aserve.config.stop_limits import (
     format_duration,
     format_stop_after,
@@ -125,6 +126,7 @@ _KINDS: Mapping[str, Kind] = {
         (int, str),
         lambda size: format_size(size) or "off",
     ),
+    "share": Switch(One("true, false or the name of a file", parse_text), USUAL_STORE, ""),
     "max_upload": MAXIMUM,
     "quota": MAXIMUM,
     "min_free": One("a whole number or a string", parse_bytes, (int, str), format_size),

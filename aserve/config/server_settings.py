@@ -69,6 +69,7 @@ class ServerSettings(TypedDict, total=False):
     proxy_protocol: bool
     rate: str
     bandwidth: int
+    share: str
     model: str
     by_the_book: bool
     cert: tuple[str, ...]

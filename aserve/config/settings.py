@@ -17,6 +17,7 @@ from aserve.config.access import (
     login_errors,
     read_password_file,
     rights_of,
+    share_errors,
     user_of,
 )
 from aserve.config.checks import Errors, value_name
@@ -101,7 +102,7 @@ class Settings(SettingFields):
             self._set("root", without_links(self.root))
         self._check(*_OF_FILES, login_errors)
         self._set("htpasswd_lines", self._read_logins())
-        self._check(access_errors, model_errors)
+        self._check(access_errors, share_errors, model_errors)
         if self.threads is None:
             self._set("threads", self.model_info.default_threads)
         self._check(process_errors, tls_errors, certificate_errors, site_errors)

@@ -33,7 +33,7 @@ OF_THE_PROCESS = frozenset(
         *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts"),
         *("linked_root", "sites", "sources", "compress_memory", "compress_folder"),
         *("cert", "key", "https", "share_ca", "http_redirect", "hsts"),
-        *("allow", "deny", "proxy_trust", "proxy_protocol", "bandwidth"),
+        *("allow", "deny", "proxy_trust", "proxy_protocol", "bandwidth", "share"),
     }
 )
 """Settings that all sites of a server have in common."""

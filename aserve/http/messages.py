@@ -156,6 +156,13 @@ class BodyStream:
         self._pieces = iter(())  # one that never ran keeps its arguments, from Python 3.12 on
 
 
+OnEnd = Callable[[int, bool], None]
+"""Called once when a response has ended, however it does.
+
+It gets how many bytes of the body were sent, and whether the rest was not: is_truncated. It may
+wait, so an event loop leaves it to a thread. Of a body that was not truncated the kernel has all.
+"""
+
 SizedPart = bytes | FileSlice
 BodyPart = SizedPart | BodyStream
 
@@ -258,7 +265,8 @@ class Response(NamedTuple):
     path: the path of the file it was made from; the response cache may send it again until
     something on that path changes. b"": it is not cacheable. absent: paths at which no file was
     found, and which would have come first: it is valid only as long as none is there. echoes: the
-    body has a part of the request in it, so that it is not compressed.
+    body has a part of the request in it, so that it is not compressed. on_end: is told of its end;
+    such a response must not be cached, since the same response from memory has none.
     """
 
     status: int
@@ -270,6 +278,7 @@ class Response(NamedTuple):
     path: bytes = b""
     absent: tuple[bytes, ...] = ()
     echoes: bool = False
+    on_end: OnEnd | None = None
 
     def same_as(self, other: "Response") -> bool:
         """Tell whether two responses are equal on the wire, as far as their validators show."""
@@ -284,9 +293,9 @@ class Response(NamedTuple):
         self, headers: Headers, body: tuple[BodyPart, ...] | None = None
     ) -> "Response":
         """Return the same response with other headers, and another body if it is given."""
-        status, _, same_body, length, close, takeover, path, absent, echoes = self
+        status, _, same_body, length, close, takeover, path, absent, echoes, on_end = self
         body = same_body if body is None else body
-        values = status, headers, body, length, close, takeover, path, absent, echoes
+        values = status, headers, body, length, close, takeover, path, absent, echoes, on_end
         return tuple.__new__(Response, values)  # for each response, so without a frame of __new__
 
     def without_body(self) -> "Response":

@@ -114,7 +114,7 @@ class AutoStop:
     """Looks when conditions are met, on the thread of what a server is asked.
 
     clock: returns the time of the monotonic clock. is_connected: tells whether connections to some
-    ports are open.
+    places are open.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class AutoStop:
         conditions: StopConditions,
         descriptors: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
-        is_connected: Callable[[Collection[int]], bool] = has_connections,
+        is_connected: Callable[[Collection[int | str]], bool] = has_connections,
     ) -> None:
         self._conditions = conditions
         self._clock = clock
@@ -149,10 +149,10 @@ class AutoStop:
         self,
         caller: Caller,
         end: Callable[[str], object],
-        ports: Callable[[], Collection[int]],
+        places: Callable[[], Collection[int | str]],
     ) -> None:
-        """Call end with the reason once a condition is met. ports: on which the server listens."""
-        self._caller, self._end, self._ports = caller, end, ports
+        """Call end with the reason once a condition is met. places: those of ListenerGroups."""
+        self._caller, self._end, self._places = caller, end, places
         caller.call_when_readable(self._tally.fileno(), self._look)
         self._look_again()
 
@@ -183,7 +183,7 @@ class AutoStop:
         """End the server if a condition is met; return whether one was."""
         running, unused = self._times()
         is_overdue = 0 < self._conditions.idle <= unused
-        if is_overdue and self._is_connected(self._ports()):
+        if is_overdue and self._is_connected(self._places()):
             unused = 0.0
         reason = self._conditions.reason(running, unused, self._tally.collect_downloads())
         if reason and not self._has_ended:

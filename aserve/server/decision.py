@@ -16,6 +16,7 @@ from aserve.http.messages import FileSlice, Request, Response
 from aserve.http1.connection import H1Connection
 from aserve.server.encoders import build_encoder
 from aserve.server.site_factory import build_site
+from aserve.server.stores import open_store
 
 BROWSER_HEADERS: Mapping[str, str] = {
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -52,9 +53,14 @@ def decide(
     request = http.next_request() or Request("GET", target)
     notes: list[Note] = []
     encoder = build_encoder(settings, improves=False)
-    site = build_site(settings, Mounts(), encoder=encoder).without_inlined_bodies()
+    shares = open_store(settings)
+    site = build_site(settings, Mounts(), encoder=encoder, shares=shares).without_inlined_bodies()
     context = RequestContext(int(time.time()), scheme=scheme, notes=notes)
     response = site.handle(request, context)
+    if response.on_end:  # nothing is sent
+        response.on_end(0, True)
+    if shares:
+        shares.close()
     notes += _facts(response)
     return Decision(request, response, sorted(notes, key=lambda note: _TOPICS.index(note.topic)))
 

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aserve.access.rights import View
 from aserve.config.settings import Settings
 from aserve.filesystem.directory import Directory, FileSystem
 from aserve.filesystem.mounts import Mounts
@@ -18,6 +17,8 @@ from aserve.http.request_target import TargetPath
 from aserve.http.resources import DocumentEncoder
 
 if TYPE_CHECKING:
+    from aserve.access.rights import View
+    from aserve.access.shared_view import SharedView
     from aserve.filesystem.combined import Names
 
 
@@ -27,7 +28,7 @@ def build_files(  # noqa: PLR0913, PLR0917 - all that decides what is served
     directories: WatchedDirectories | None = None,
     digests: DigestCache | None = None,
     encoder: DocumentEncoder | None = None,
-    view: View | None = None,
+    view: "View | SharedView | None" = None,
 ) -> FileSystem:
     """Return the files that settings serve.
 
@@ -64,20 +65,20 @@ def build_files(  # noqa: PLR0913, PLR0917 - all that decides what is served
         return Member(files, os.fsencode(path), is_directory)
 
     paths = {os.fsencode(name): path for name, path in settings.root.items()}
-    closed = [name for name in paths if name and view and view.is_unreadable(b"/" + name)]
+    closed = [name for name in paths if name and view and view.hides_all_of(b"/" + name)]
     members = {
         names_of(name): member(name, path) for name, path in paths.items() if name not in closed
     }
     return CombinedFileSystem(members, map(names_of, closed))
 
 
-def visibility_in(settings: Settings, view: View | None) -> Visibility:
+def visibility_in(settings: Settings, view: "View | SharedView | None") -> Visibility:
     """Return what can be seen of a site. view: by whom, None for everyone."""
     visibility = settings.visibility
     return visibility.without(view.is_unreadable) if view else visibility
 
 
-def _beneath(settings: Settings, name: bytes, view: View | None) -> Visibility:
+def _beneath(settings: Settings, name: bytes, view: "View | SharedView | None") -> Visibility:
     """Return the same for a directory that is served at a path of the site."""
     visibility = settings.visibility.beneath(name)
     if view is None:

@@ -17,11 +17,13 @@ def build_folders(
     files: FileSystem,
     free_searches: BoundedSemaphore,
     mode_in: Callable[[TargetPath], WriteMode | None] | None,
+    depth: int = 0,
 ) -> Folders:
     """Return what makes listings of directories, and archives of them or says there are none.
 
     free_searches: deep searches that may still begin. mode_in: returns what may be done to the
-    entries of a directory; None where nothing may be written anywhere.
+    entries of a directory; None where nothing may be written anywhere. depth: how many names of
+    each path are not told.
     """
     limits = settings.archive_max_bytes, settings.archive_max_files
     archives = Archives(files, settings.archive, *limits)
@@ -34,5 +36,6 @@ def build_folders(
         has_texts=settings.readme,
         free_searches=free_searches,
         write_mode=mode_in,
+        depth=depth,
     )
     return Folders(listings, archives)

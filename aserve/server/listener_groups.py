@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from aserve.config.settings import Settings
+from aserve.config.values import UNIX_PREFIX
 from aserve.linux.pacing import limit_bandwidth
 from aserve.server.listeners import (
     ListenError,
@@ -14,6 +15,7 @@ from aserve.server.listeners import (
     listen_beside,
     on_free_port,
     port_of,
+    url,
 )
 
 if TYPE_CHECKING:
@@ -60,10 +62,9 @@ class ListenerGroups:
         return self.is_activated or any(one.family == socket.AF_UNIX for one in self.sockets)
 
     @property
-    def ports(self) -> set[int]:
-        """The ports of all sockets that have one."""
-        families = {socket.AF_INET, socket.AF_INET6}
-        return {int(one.getsockname()[1]) for one in self.sockets if one.family in families}
+    def places(self) -> set[int | str]:
+        """Where clients connect to: the ports of all sockets, and the names of Unix sockets."""
+        return {port_of(one) or url(one).removeprefix(UNIX_PREFIX) for one in self.sockets}
 
     def assign(self, settings: Settings) -> list[Group]:
         """Return the sockets of each worker; open those that are missing. Raises ListenError.

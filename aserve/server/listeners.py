@@ -216,6 +216,20 @@ def route_address() -> str:
         return str(probe.getsockname()[0])
 
 
+def usual_url(settings: Settings, port: int) -> str:
+    """Return the URL by which others reach a server that listens on a port, as far as is known.
+
+    By the first name that the settings give it, or else by the address that it listens on.
+    """
+    names = [one for one in settings.named_hosts if one != "localhost" and "*" not in one]
+    if settings.unix_address:
+        return f"{settings.scheme}://{next(iter(names), 'localhost')}/"
+    host = next(iter(names), settings.host)
+    if host in {ALL_ADDRESSES, *_LOOPBACKS}:
+        host = route_address() or _LOOPBACKS.get(host, "127.0.0.1")
+    return format_url(settings.scheme, host, port)
+
+
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address
 
 

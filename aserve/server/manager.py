@@ -73,7 +73,7 @@ class Manager(ABC):
         self._certificates = CertificateWatch(self._control, self._present)
         self._certificates.use(self._settings)
         if auto_stop := self._reloading.auto_stop:
-            auto_stop.use(self._control, self._end, lambda: self._groups.ports)
+            auto_stop.use(self._control, self._end, lambda: self._groups.places)
         if service_manager := self._reloading.service_manager:
             from aserve.server.service_reports import ServiceReports
 

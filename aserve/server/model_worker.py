@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from aserve.arguments import first_difference
 from aserve.config.settings import Settings, SettingsError
@@ -16,11 +16,36 @@ from aserve.server.rates import Rates
 from aserve.server.shared_settings import SharedSettings
 from aserve.server.signals import block_in_all_threads
 from aserve.server.site_factory import build_site
+from aserve.server.stores import open_store
 from aserve.server.writing import sweeper_of
 from aserve.transport.observers import ReportRemaining, ResponseObserver
 
 if TYPE_CHECKING:
     from aserve.compression.file_encoder import FileEncoder
+    from aserve.shares.store import ShareStore
+
+
+class _Owned(NamedTuple):
+    """What a worker has made of settings, and closes when others take their place."""
+
+    settings: Settings
+    encoder: "FileEncoder | None"
+    shares: "ShareStore | None"
+
+    @classmethod
+    def by(cls, settings: Settings) -> Self:
+        return cls(settings, build_encoder(settings), open_store(settings))
+
+    def build_site(self, rates: Rates) -> Site:
+        return build_site(
+            self.settings, Mounts(), encoder=self.encoder, rates=rates, shares=self.shares
+        )
+
+    def close(self) -> None:
+        if self.encoder:
+            self.encoder.close()
+        if self.shares:
+            self.shares.close()
 
 
 class ModelWorker:
@@ -37,9 +62,9 @@ class ModelWorker:
         info = settings.model_info
         block_in_all_threads(info.signals, settings.model)
         self._settings = settings
-        self._encoder = build_encoder(settings)
         self._rates = rates or Rates()
-        site = self._build_site(settings, self._encoder)
+        self._owned = _Owned.by(settings)
+        site = self._owned.build_site(self._rates)
         self._sweeper = sweeper_of(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
@@ -49,7 +74,7 @@ class ModelWorker:
         """The sockets that accept."""
         self._forks = info.forks
         self._report_remaining = report_remaining
-        self._prepared: tuple[Settings, FileEncoder | None, Callable[[], None]] | None = None
+        self._prepared: tuple[_Owned, Callable[[], None]] | None = None
         self._shared: SharedSettings | None = None
         if info.forks:
             self._shared = SharedSettings()
@@ -67,8 +92,7 @@ class ModelWorker:
         finally:
             if self._sweeper:
                 self._sweeper.stop()
-            if self._encoder:
-                self._encoder.close()
+            self._owned.close()
         return bool(self._server.has_retired)
 
     def prepare(self, settings: Settings) -> None:
@@ -76,20 +100,19 @@ class ModelWorker:
         names = self._settings.model_info.settings
         if setting := first_difference(self._settings, settings, names):
             raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
-        encoder = build_encoder(settings)
-        site = self._build_site(settings, encoder)
-        parts = site, settings.limits, build_proxy_protocol(settings)
-        self._prepared = settings, encoder, partial(self._server.reload, *parts)
+        owned = _Owned.by(settings)
+        parts = owned.build_site(self._rates), settings.limits, build_proxy_protocol(settings)
+        self._prepared = owned, partial(self._server.reload, *parts)
 
     def commit(self) -> None:
         """Answer every request from now on with what was prepared; any thread may call this."""
         if not self._prepared:
             return
-        former = self._encoder
-        (self._settings, self._encoder, reload), self._prepared = self._prepared, None
+        former = self._owned
+        (self._owned, reload), self._prepared = self._prepared, None
+        self._settings = self._owned.settings
         reload()
-        if former:
-            former.close()
+        former.close()
         if self._shared:
             self._shared.publish(self._settings)
         if self._sweeper:
@@ -101,10 +124,7 @@ class ModelWorker:
         """Return the site and limits that a child of a process that forks does not know yet."""
         if not (self._shared and (settings := self._shared.read_new())):
             return None
-        return self._build_site(settings, build_encoder(settings)), settings.limits
-
-    def _build_site(self, settings: Settings, encoder: "FileEncoder | None") -> Site:
-        return build_site(settings, Mounts(), encoder=encoder, rates=self._rates)
+        return _Owned.by(settings).build_site(self._rates), settings.limits
 
     def _sweep(self) -> None:
         if not self._sweeper:

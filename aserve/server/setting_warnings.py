@@ -87,6 +87,7 @@ def _reachable(configuration: Configuration) -> Warnings:
     if address := configuration.settings.unix_address:  # which no browser reaches
         if address.mode & stat.S_IWOTH:
             yield "host", f"everyone on this machine may connect to {address.name}"
+        yield from warnings_behind_proxy(configuration.settings)
         return
     try:
         if is_for_this_machine(configuration.settings.host):

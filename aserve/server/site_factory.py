@@ -42,10 +42,12 @@ from aserve.server.writing import methods_of, policies_of
 
 if TYPE_CHECKING:
     from aserve.access.rights import View
+    from aserve.access.shared_view import SharedView
     from aserve.filesystem.listed import IsListed
     from aserve.handlers.folders import Folders
     from aserve.policies.live_reload import LiveReload
     from aserve.server.access import LoginGuard
+    from aserve.shares.store import ShareStore
 
 
 def build_site(  # noqa: PLR0913, PLR0917 - the parts that a site shares with others
@@ -55,19 +57,22 @@ def build_site(  # noqa: PLR0913, PLR0917 - the parts that a site shares with ot
     live_reloads: "Sequence[LiveReload | None]" = (),
     encoder: DocumentEncoder | None = None,
     rates: Rates | None = None,
+    shares: "ShareStore | None" = None,
 ) -> Site:
     """Return what answers every request to a server: its site, or a router between several.
 
     directories: those that know their names. live_reloads: what makes the pages of each site of
     settings.every_site reload, None for nothing. encoder: compresses files, where that is on.
-    rates: of this server, None for new ones.
+    rates: of this server, None for new ones. shares: the store of links, if they are served.
     """
     memory, digests = ResponseMemory(settings.limits.max_response_memory), DigestCache()
     # The other threads are left for what takes no time.
     half = max(1, (settings.threads or 0) // 2)
     of_threads = BoundedSemaphore(half), cache(partial(_login_guard, half))
     rates = rates or Rates()
-    shared = _Shared(mounts, directories, None, digests, memory, encoder, rates, *of_threads)
+    shared = _Shared(
+        mounts, directories, None, digests, memory, encoder, rates, shares, *of_threads
+    )
     each = zip_longest(settings.every_site, site_scopes(settings), live_reloads)
     sites = [
         _build_host(one, scope, shared._replace(live_reload=reload)) for one, scope, reload in each
@@ -107,6 +112,7 @@ class _Shared(NamedTuple):
     memory: ResponseMemory
     encoder: DocumentEncoder | None
     rates: Rates
+    shares: "ShareStore | None"
     free_searches: BoundedSemaphore
     make_guard: "Callable[[], LoginGuard]"
 
@@ -123,10 +129,20 @@ def _build_host(settings: Settings, scope: str, shared: _Shared) -> Site:
         return _build_view(settings, _OfHost(writing_in(view), rules, view, scope), shared)
 
     if settings.access_rules is None:
-        return build(None)
-    from aserve.server.access import route_users
+        site = build(None)
+    else:
+        from aserve.server.access import route_users
 
-    return route_users(settings, build, shared.make_guard())
+        site = route_users(settings, build, shared.make_guard())
+    if shared.shares is None:
+        return site
+    from aserve.server.shares import route_links
+
+    def build_link(view: "SharedView", depth: int) -> Site:
+        host = _OfHost(None, rules, view, scope, depth)
+        return _build_view(settings, host, shared._replace(live_reload=None))
+
+    return route_links(settings, site, shared.shares, build_link)
 
 
 def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
@@ -164,13 +180,17 @@ def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
 class _OfHost(NamedTuple):
     """What all paths of one host share, for the users of one view; None: it is for everyone.
 
-    rate_scope: what the rate is set for (Rates.of); paths may have one of their own.
+    rate_scope: what the rate is set for (Rates.of); paths may have one of their own. link_depth:
+    how many names are on the path of what a link leads to, if the view is that of a link. There
+    are only files: no redirects, no page of an app, no other names of pages, and no handlers of a
+    program, all of which lead to more than a file at its path.
     """
 
     writing: Writers | None
     rules: RulesSource | None
-    view: "View | None"
+    view: "View | SharedView | None"
     rate_scope: str
+    link_depth: int | None = None
 
 
 def _build_paths(
@@ -197,7 +217,7 @@ def _build_paths(
     policies = (*counting, *outermost, *_policies(settings, shared.digests, host))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
-    if settings.handlers:
+    if settings.handlers and host.link_depth is None:
         from aserve.handlers.routes import Routes
 
         slashes, is_guarded = settings.decode_slashes, host.view is not None
@@ -213,10 +233,13 @@ def _pages(
     free_searches: BoundedSemaphore,
 ) -> Handler:
     """Return the handler of GET and HEAD."""
+    if host.link_depth is not None:
+        is_listed = _is_listed(settings)
+        return _static_files(settings, files, files, host, free_searches, is_listed=is_listed)
     by_url: ResourceFinder = files
     if convention := CONVENTIONS.get(settings.urls):
         by_url = CleanUrls(files, convention, settings.index_names)
-    build = partial(_static_files, settings, files, by_url, host.writing, free_searches)
+    build = partial(_static_files, settings, files, by_url, host, free_searches)
     handler: Handler = build(is_listed=_is_listed(settings))
     if rules := host.rules:
         unlisted = handler if settings.listing == "on" else build(is_listed=False)
@@ -241,7 +264,7 @@ def _static_files(  # noqa: PLR0913 - parts of a site
     settings: Settings,
     files: FileSystem,
     by_url: ResourceFinder,
-    writing: Writers | None,
+    host: _OfHost,
     free_searches: BoundedSemaphore,
     *,
     is_listed: bool,
@@ -261,7 +284,8 @@ def _static_files(  # noqa: PLR0913 - parts of a site
     def make_folders() -> "Folders":
         from aserve.server.folders import build_folders
 
-        return build_folders(settings, files, free_searches, writing.mode_in if writing else None)
+        mode_in = host.writing.mode_in if host.writing else None
+        return build_folders(settings, files, free_searches, mode_in, host.link_depth or 0)
 
     folders = Deferred(make_folders)
     if settings.model_info.forks:  # or the process of each client would make them anew

@@ -21,6 +21,7 @@ from aserve.server.listeners import close_all
 from aserve.server.proxy_protocol import build_proxy_protocol
 from aserve.server.rates import Rates
 from aserve.server.site_factory import build_site
+from aserve.server.stores import open_store
 from aserve.server.writing import sweeper_of
 from aserve.transport.connection_limiter import ConnectionLimiter
 from aserve.transport.eventloop.server import EventLoopServer
@@ -53,6 +54,7 @@ class AsyncioWorker:
         self._live: list[LiveWatch | None] = []
         self._sweeper = sweeper_of(settings)
         self._encoder = build_encoder(settings)
+        self._shares = open_store(settings)
         self._monitor: ChangeMonitor | None = None
         self._made: EventLoopServer | None = None
 
@@ -83,7 +85,8 @@ class AsyncioWorker:
             directories = WatchedDirectories(self._monitor)
             live_reloads = [live.policy if live else None for live in self._live]
             mounts = self._monitor.mounts
-            given = mounts, directories, live_reloads, self._encoder, self._rates
+            made = self._encoder, self._rates, self._shares
+            given = mounts, directories, live_reloads, *made
             build = partial(build_site, self._settings, *given)
             # Beside a server that answers meanwhile, in a thread: 10,000 rules take 0.2 s.
             site = await _in_thread(build) if former else build()
@@ -174,6 +177,8 @@ class AsyncioWorker:
             self._sweeper.stop()
         if self._encoder:
             self._encoder.close()
+        if self._shares:
+            self._shares.close()
         for live in filter(None, self._live):
             live.stop()
 

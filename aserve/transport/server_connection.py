@@ -5,7 +5,7 @@ import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
-from aserve.http.messages import HttpError, Request
+from aserve.http.messages import HttpError, OnEnd, Request
 from aserve.http1.connection import H1Connection
 from aserve.http1.limits import Limits
 from aserve.http1.states import State
@@ -13,6 +13,7 @@ from aserve.http1.timeouts import Deadlines
 from aserve.transport.connection_limiter import ConnectionLimiter, Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.observers import ResponseObserver
+from aserve.transport.response_end import ResponseEnd
 
 if TYPE_CHECKING:
     from aserve.transport.proxied_client import ProxiedClient
@@ -52,6 +53,7 @@ class ServerConnection(ABC):
         "_limiter",
         "_limits",
         "_observer",
+        "_on_end",
         "_peer",
         "_proxied",
         "_request",
@@ -80,6 +82,7 @@ class ServerConnection(ABC):
         self._holds_descriptors = False  # reserved, besides its own
         self._has_failed = False
         self._request = _NO_REQUEST
+        self._on_end: OnEnd | None = None  # of the response that is being sent
         self._started_at = 0.0  # POSIX seconds
         self._body_started_at = 0.0  # the same, of the last body that a sink has got
 
@@ -273,6 +276,8 @@ class ServerConnection(ABC):
         """Record a response that was sent, and go on to the next request or close."""
         if self._holds_descriptors:
             self._release_descriptors()
+        if self._on_end:
+            self._end_response(body_size, is_truncated=False)
         if self._observer:
             self._record(status, body_size, self._started_at)
         if self._deadlines:
@@ -282,6 +287,15 @@ class ServerConnection(ABC):
             self._shutdown_write()
         elif self._http.state is State.CLOSED:
             self._close()
+
+    def _end_response(self, body_size: int, *, is_truncated: bool) -> None:
+        """Tell the handler, if it wants to know, that its response has ended."""
+        on_end, self._on_end = self._on_end, None
+        if on_end:
+            self._release_end(ResponseEnd(on_end, body_size, is_truncated=is_truncated))
+
+    def _release_end(self, end: ResponseEnd) -> None:
+        end.close()  # which may wait
 
     def _truncate(self, error: Exception) -> None:
         """Close, so that the client sees that the response is shorter than announced."""
@@ -300,6 +314,8 @@ class ServerConnection(ABC):
 
     def _record_truncated(self, status: int, body_size: int) -> None:
         """Record a truncated response. body_size: bytes of its body that were sent."""
+        if self._on_end:
+            self._end_response(max(0, body_size), is_truncated=True)
         if self._observer:
             request = self._request._replace(received=self._http.body_received)
             self._observer(self.client, request, status, max(0, body_size), self._started_at, True)

@@ -25,6 +25,7 @@ from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.proxy_header_connection import ProxyHeaderConnection
+from aserve.transport.response_end import end_unsent
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
@@ -252,6 +253,9 @@ class SocketConnection(ProxyHeaderConnection):
 
     def _start_response(self, response: Response) -> None:
         """Have a response sent from now on."""
+        if self._on_end:  # it is sent in place of another one, which has failed
+            self._end_response(0, is_truncated=True)
+        self._on_end = response.on_end
         parts = self._http.start_response(response, format_date(int(self._started_at)))
         self._status, self._body_size = response.status, self._http.body_size
         self._response_start, self._response_end = (
@@ -309,5 +313,6 @@ class SocketConnection(ProxyHeaderConnection):
             return response
         else:
             close_streams(response.body)
+            end_unsent(response)
             error = TOO_MANY_FILES
         return self._context.handle(request._replace(error=error), second, self._facts)

@@ -123,3 +123,5 @@ class SocketWriter(ServerConnection):
             self._record_truncated(self._status, self._body_size - missing)
         elif state is State.HANDLING:  # not even the 500 could be made
             self._record_truncated(500, 0)
+        elif self._on_end:
+            self._end_response(0, is_truncated=True)

@@ -4,10 +4,13 @@ The server is OpenSSL in this process: it counts by itself which sessions were r
 """
 
 import asyncio
+import fcntl
 import itertools
+import os
 import re
 import ssl
 import sys
+import termios
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -191,6 +194,16 @@ async def test_handshakes_before_the_clock_starts_are_not_counted(serve_tls, run
     assert found.session.version == "TLSv1.3"  # what was agreed on is known all the same
 
 
+@pytest.mark.parametrize("transport", ["TLS"])
+async def test_the_end_of_a_handshake_and_the_request_are_sent_together(serve_tls, run_plan):
+    # RFC 8446 section 2: the client's Finished is the last message, and its data may follow
+    url, accepted = await serve_tls(SIZED, ends="orderly", version=ssl.TLSVersion.TLSv1_3)
+    plan = {"url": url, "connections": 1, "requests": 3, "keep_alive": False}
+    assert (await run_plan(**plan)).summary.succeeded == 3
+    # Its hello; its Finished with the request. This server closes before it reads more.
+    assert [peer.reads for peer in accepted] == [2, 2, 2]
+
+
 # -- What was agreed on ---------------------------------------------------------------------------
 
 
@@ -213,6 +226,26 @@ async def test_the_certificate_is_described_if_it_was_verified(
     summary = (await run_plan(url=url, connections=1, requests=2)).summary  # insecure
     assert summary.handshakes.session.version == accepted[0].tls.version()
     assert summary.handshakes.session.expires_at == ""
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_only_who_verifies_looks_for_authorities(insecure, monkeypatch):
+    """OpenSSL reads the system's directory in each handshake if it has one and finds no issuer."""
+    loaded = []
+    monkeypatch.setattr(
+        ssl.SSLContext, "load_default_certs", lambda _self, *purpose: loaded.append(purpose)
+    )
+    context = TlsOptions(insecure=insecure).context()
+    assert bool(loaded) != insecure
+    assert (context.verify_mode, context.check_hostname) == (
+        (ssl.CERT_NONE, False) if insecure else (ssl.CERT_REQUIRED, True)
+    )
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_keys_can_be_logged_for_who_watches_the_network(insecure, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert TlsOptions(insecure=insecure).context().keylog_filename == str(tmp_path / "keys")
 
 
 # -- With a server in a process of its own ---------------------------------------------------------
@@ -253,6 +286,70 @@ async def test_the_command_against_aserve(options, resumed, aserve, certificates
     assert "certificate of server by ca" in ran.err  # the text, since JSON is on standard output
 
 
+class ManualServer:
+    """`openssl s_server` with TLS 1.3: what it gets on its pipe it sends, or does if it is K."""
+
+    def __init__(self, process, pipe, port):
+        self.process, self.port = process, port
+        self.key_updates = []  # b"<<<" those that it got, b">>>" those that it sent
+        self._pipe = pipe
+
+    async def read_request(self):
+        line = b""
+        while not line.startswith(b"Host: "):
+            line = await self.process.stdout.readline()
+            assert line
+            if b"KeyUpdate" in line:
+                self.key_updates.append(line[:3])
+
+    async def write(self, data):
+        """Write to its pipe, and return once it has read that: a command is a read of its own."""
+        os.write(self._pipe, data)
+        await asyncio.to_thread(self._wait_until_read)
+
+    def _wait_until_read(self):
+        while fcntl.ioctl(self._pipe, termios.FIONREAD, bytes(4)) != bytes(4):
+            time.sleep(0.001)
+
+
+@pytest.fixture
+async def manual_server(certificates):
+    read_end, write_end = os.pipe()
+    pair = ("-cert", certificates / "server.pem", "-key", certificates / "server.key")
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_server", "-accept", "127.0.0.1:0", "-tls1_3", "-msg", *pair),
+        stdin=read_end,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    os.close(read_end)
+    assert process.stdout
+    while not (accepts := re.match(rb"ACCEPT .*:(\d+)", await process.stdout.readline())):
+        assert process.returncode is None
+    yield ManualServer(process, write_end, int(accepts[1]))
+    process.kill()
+    await process.communicate()
+    os.close(write_end)
+
+
+@pytest.mark.slow
+async def test_a_server_may_change_its_keys_and_ask_for_others(manual_server, run_plan):
+    # RFC 8446 section 4.6.3: the client sends an update of its own before its next data
+    async def respond():
+        for _ in range(3):
+            await manual_server.read_request()
+            await manual_server.write(b"K\n")
+            await manual_server.write(b"HTTP/1.1 200 OK\nContent-Length: 6\n\nhello\n")
+
+    responses = asyncio.create_task(respond())
+    url = f"https://127.0.0.1:{manual_server.port}/"
+    plan = {"url": url, "connections": 1, "requests": 3, "tls": TlsOptions(insecure=True)}
+    summary = (await run_plan(**plan)).summary
+    await responses
+    assert (summary.succeeded, summary.failed, summary.retried) == (3, 0, 0)
+    assert summary.handshakes.handshake.count == 0  # all on the one connection
+    assert manual_server.key_updates == [b">>>", b"<<<"] * 2
+
+
 # -- Why they fail --------------------------------------------------------------------------------
 
 
@@ -268,6 +365,8 @@ def expired(certificates, tmp_path):
         .not_valid_after(now - timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("bench.test")]), critical=False)
     )
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())
+    builder = builder.add_extension(issuer, critical=False)  # Python 3.13 asks for it
     signed = builder.sign(authority, hashes.SHA256()).public_bytes(Encoding.PEM)
     path = tmp_path / "expired.pem"
     path.write_bytes(signed + (certificates / "server.key").read_bytes())

@@ -16,11 +16,13 @@ class TlsPeer(asyncio.Protocol):
         self.seen = []  # requests, close_notify as "", the end of the connection as None
         self.lost = asyncio.get_running_loop().create_future()
         self.has_shaken_hands = False
+        self.reads = 0
 
     def connection_made(self, transport):
         self.transport = transport
 
     def data_received(self, data):
+        self.reads += 1
         self.incoming.write(data)
         try:
             self.proceed()

@@ -117,6 +117,8 @@ def _serve(
     options += ["--dav"] if dav else []
     for name in _NETWORKS & others.keys():
         options += [f"--{_option(name)}={network}" for network in others[name]]
+    options += [f"--auth={login}" for login in others.get("auth", ())]
+    options += [f"--share={others['share']}"] if "share" in others else []
     paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
     address = ("--port=0", "--host=127.0.0.1")
     program = start_code(_PROGRAM, *paths, *address, f"--model={model}", *options)

@@ -400,9 +400,17 @@ def test_a_host_written_as_a_url(directory, fail, host, hint):
     assert stderr.count("\n") == 1
 
 
-def test_no_browser_opens_a_unix_socket(directory, fail):
-    code, stderr = fail(directory, "--open", "--host", f"unix:{directory}/a.sock")
-    assert (code, stderr) == (2, "aserve: error: --open: no browser opens a Unix socket\n")
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--open", "--open: no browser opens a Unix socket"),
+        ("--port-file=port", "--port-file: a Unix socket has no port"),
+        ("--port=1", "--port: is for addresses: a Unix socket has no ports"),
+    ],
+)
+def test_what_a_unix_socket_has_no_use_for(directory, fail, option, reason):
+    code, stderr = fail(directory, option, "--host", f"unix:{directory}/a.sock")
+    assert (code, stderr) == (2, f"aserve: error: {reason}\n")
     assert not (directory / "a.sock").exists()
 
 

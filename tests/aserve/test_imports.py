@@ -61,6 +61,8 @@ OFF = {
     "aserve.handlers.authority_certificate",
     *("aserve.config.unix_address", "aserve.server.unix_sockets", "aserve.server.activation"),
     *("aserve.server.service_manager", "aserve.server.service_reports"),
+    *("sqlite3", "aserve.shares", "aserve.policies.shares", "aserve.server.shares"),
+    "aserve.access.shared_view",
 }
 """What settings ask for, and which is off."""
 

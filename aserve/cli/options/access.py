@@ -162,3 +162,13 @@ class AccessOptions(TypedDict, total=False):
             autocompletion=completion.bandwidths,
         ),
     ]
+    share: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--share",
+            value="[=FILE]",
+            text="Answer links of aserve share.",
+            autocompletion=completion.shares,
+        ),
+    ]

@@ -66,7 +66,7 @@ def format_time(modified: int) -> str:
 def _json(listing: Listing, describe: Callable[[Entry], dict[str, Any]]) -> Iterator[bytes]:
     query = listing.query
     about = {
-        "path": listing.path._replace(query="").location(),
+        "path": listing.shown_path._replace(query="").location(),
         "total": listing.total,
         "offset": query.offset,
         "limit": query.limit,

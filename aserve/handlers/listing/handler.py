@@ -10,6 +10,7 @@ from aserve.handlers.handler import RequestContext
 from aserve.handlers.listing.formats import program_forms
 from aserve.handlers.listing.limits import PAGE_SIZE
 from aserve.handlers.listing.model import Listing, ListingQuery
+from aserve.handlers.listing.names import visible_name
 from aserve.handlers.listing.page import page_headers, render_page
 from aserve.handlers.listing.query import (
     ListingRequest,
@@ -39,7 +40,7 @@ class Listings:
     site. archives: the formats that are offered on pages. has_texts: whether README and HEADER are
     shown. limits: of a deep search; free_searches: those that may still begin, which several
     listings may share. write_mode: returns what may be done to the entries of a
-    directory; None where nothing may be written anywhere.
+    directory; None where nothing may be written anywhere. depth: as Listing has it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting
@@ -54,6 +55,7 @@ class Listings:
         limits: SearchLimits | None = None,
         free_searches: BoundedSemaphore | None = None,
         write_mode: Callable[[TargetPath], WriteMode | None] | None = None,
+        depth: int = 0,
     ) -> None:
         self._files = files
         self._forms = program_forms(media_types or MediaTypes())
@@ -63,6 +65,7 @@ class Listings:
         self._texts = TextReader(files) if has_texts else None
         self._limits = limits or SearchLimits()
         self._write_mode = write_mode
+        self._depth = depth
         self._free_searches = free_searches or BoundedSemaphore(self._limits.max_running)
 
     @staticmethod
@@ -111,15 +114,22 @@ class Listings:
             query,
             found.is_complete,
             self._page_size,
-            self._title,
+            self._title_above(directory),
             archives=self._archives,
             write_mode=self._write_mode(directory) if self._write_mode else None,
+            depth=self._depth,
         )
         is_first = not (query.search or query.is_deep or query.offset)
         if not (form == "html" and is_first and self._texts):
             return listing
         header, readme = self._texts.find(directory, found.names, now)
         return listing._replace(header=header, readme=readme)
+
+    def _title_above(self, directory: TargetPath) -> str:
+        """Return the name of the site, or else of the folder that all that is shown is in."""
+        if self._title or not self._depth:
+            return self._title
+        return visible_name(directory.segments[self._depth - 1])
 
     def _find(self, directory: TargetPath, query: ListingQuery) -> Found:
         """Return what a query asks for. Raises HttpError 503 for a deep search beside many."""

@@ -73,7 +73,8 @@ class Listing(NamedTuple):
     is_complete: False if a deep search stopped at a limit, so that there may be more than total.
     page_size: the limit that applies where the query names none. title: the name of the site, ""
     if it has none. archives: the formats on offer, such as "tar.gz". write_mode: whether names
-    may be replaced and deleted, or only added; None where nothing may be written.
+    may be replaced and deleted, or only added; None where nothing may be written. depth: how many
+    names of the path are not told, since what is shown is all beneath them.
     """
 
     path: TargetPath
@@ -87,6 +88,12 @@ class Listing(NamedTuple):
     readme: FolderText | None = None
     archives: tuple[str, ...] = ()
     write_mode: WriteMode | None = None
+    depth: int = 0
+
+    @property
+    def shown_path(self) -> TargetPath:
+        """The path as far as it is told."""
+        return self.path._replace(segments=self.path.segments[self.depth :])
 
     def has_boxes(self) -> bool:
         """Tell whether entries can be selected: for an archive, or to be deleted or renamed."""

@@ -57,7 +57,7 @@ def readable_size(size: int) -> str:
 
 def _title(listing: Listing) -> str:
     """Return the title: the path, and the name of the site if it has one."""
-    path = "/".join(map(_name, listing.path.segments))
+    path = "/".join(map(_name, listing.shown_path.segments))
     if not listing.title:
         return f"Index of /{path}{path and '/'}"
     return f"{path}/ · {escape(listing.title)}" if path else escape(listing.title)
@@ -92,7 +92,7 @@ def _name(name: bytes) -> str:
 def _breadcrumb(listing: Listing) -> str:
     """Return the names on the path, each with its link: relative, so behind any prefix."""
     names = [escape(listing.title or "Index")]
-    names += (f"<bdi>{_name(segment)}</bdi>" for segment in listing.path.segments)
+    names += (f"<bdi>{_name(segment)}</bdi>" for segment in listing.shown_path.segments)
     depth = len(names) - 1
     links = [
         f'<li><a href="{"../" * (depth - level)}">{name}</a></li>'

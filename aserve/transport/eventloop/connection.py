@@ -141,6 +141,8 @@ class Connection(BodyReceiver):
                 task.cancel()
             if next_turn:
                 next_turn.cancel()
+            if self._on_end:
+                self._end_unfinished(task)
             if sender:
                 sender.close()
             if self._http.sink:
@@ -371,7 +373,7 @@ class Connection(BodyReceiver):
             return
         length = response.length
         if (
-            (length is None or length > MAX_INLINE_SIZE)
+            (length is None or length > MAX_INLINE_SIZE or response.on_end)
             and response.body
             and not self._reserve_descriptors()
         ):
@@ -379,6 +381,9 @@ class Connection(BodyReceiver):
             self._start_response(self._error_response(TOO_MANY_FILES))
             return
         date = format_date(int(time.time()) if now is None else now)
+        if self._on_end:  # it is sent in place of another one, which has failed
+            self._end_response(0, is_truncated=True)
+        self._on_end = response.on_end
         parts = self._http.start_response(response, date)
         if pending.key:
             closes = not self._http.keep_alive

@@ -6,6 +6,7 @@ from contextlib import suppress
 from aserve.http.messages import BodyPart, BodyStream, Response
 from aserve.transport.eventloop.connection_host import ConnectionHost
 from aserve.transport.eventloop.thread_pool import ThreadPool
+from aserve.transport.response_end import ResponseEnd
 
 
 def discard_parts(parts: Iterable[BodyPart], pool: ThreadPool) -> None:
@@ -18,6 +19,8 @@ def discard_parts(parts: Iterable[BodyPart], pool: ThreadPool) -> None:
 def discard_response(response: Response, host: ConnectionHost) -> None:
     """Release what a response holds, none of which was sent. May be called on any thread."""
     discard_parts(response.body, host.thread_pool)
+    if response.on_end:
+        host.thread_pool.release(ResponseEnd(response.on_end))
     if response.takeover:
         with suppress(RuntimeError):  # the loop is closed
             host.loop.call_soon_threadsafe(response.takeover.abort)

@@ -62,6 +62,20 @@ class ResponseSender(ABC):
                 if isinstance(part, BodyStream):
                     self._pool.release(part)
 
+    async def flush(self) -> None:
+        """Wait until nothing that was written is left in the transport's buffer.
+
+        Raises OSError if the client goes away meanwhile, since it never gets that.
+        """
+        if not self._transport.get_write_buffer_size():
+            return
+        # resume_writing is called when it is empty, but by TLS only if it was not before.
+        self._transport.set_write_buffer_limits(high=1, low=0)
+        await self._wait_writable()
+        self._transport.set_write_buffer_limits()
+        if self._transport.is_closing():
+            raise ConnectionAbortedError
+
     @abstractmethod
     async def _send_all(self, unsent: deque[BodyPart]) -> None:
         """Send all parts. A stream whose bytes are awaited is not in unsent."""

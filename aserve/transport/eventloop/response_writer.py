@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from aserve.cache.keys import ConnectionFacts
@@ -20,6 +21,7 @@ from aserve.transport.eventloop.file_sender import FileSender
 from aserve.transport.eventloop.response_sender import ResponseSender
 from aserve.transport.eventloop.transport_sender import TransportSender
 from aserve.transport.internal_errors import isolate_errors
+from aserve.transport.response_end import ResponseEnd
 from aserve.transport.server_connection import RESET, ServerConnection
 
 if TYPE_CHECKING:
@@ -220,14 +222,28 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         if unsent and self._transport.is_closing():
             self._record_truncated(status, body_size - sum(map(len, unsent)))
             discard_parts(unsent, self._host.thread_pool)
-        elif unsent:
+        elif unsent or (self._on_end and self._transport.get_write_buffer_size()):
             self._task = self._host.loop.create_task(
-                self._send(self._get_sender(), unsent, status, body_size)
+                self._send(self._get_sender(), unsent or deque(), status, body_size)
             )
         else:
             self._response_sent(status, body_size)
             if self._host.successor:
                 self.follow_reload()
+
+    def _release_end(self, end: ResponseEnd) -> None:
+        self._host.thread_pool.release(end)  # which a server that stops waits for
+
+    def _end_unfinished(self, task: asyncio.Task[None] | None) -> None:
+        """Tell a handler that its client has gone, unless the task that sends does so itself.
+
+        It does not if it was cancelled before its first step.
+        """
+        end = partial(self._end_response, 0, is_truncated=True)
+        if task:
+            task.add_done_callback(lambda _: end())
+        else:
+            end()
 
     async def _wait_writable(self) -> None:
         if self._write_resumed:
@@ -241,6 +257,8 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         files = [part.source for part in unsent if isinstance(part, FileSlice)]
         try:
             await sender.send(unsent)
+            if self._on_end:
+                await sender.flush()
         except asyncio.CancelledError:
             self._record_truncated(status, sender.bytes_sent - sent_before)
             raise

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from aserve.access.rights import AccessRules, Rights
+from aserve.access.shared_view import SharedView
 from aserve.filesystem.visibility import Symlinks, Visibility
 from tests.aserve.handlers.listing_site import ListedSite
 
@@ -28,6 +29,8 @@ POLICIES: Mapping[str, Visibility] = {
     "no links": Visibility(HIDE, symlinks=Symlinks.NONE),
     "without login": Visibility(HIDE).without(RULES.view_of(None).is_unreadable),
     "with login": Visibility(HIDE).without(RULES.view_of("ann").is_unreadable),
+    # To all of the site; below it, what has readers of its own stays closed.
+    "by a link": Visibility(HIDE).without(SharedView((b"",), RULES).is_unreadable),
 }
 
 FILES = (
@@ -84,7 +87,8 @@ def _rows(paths: str, *visible: str) -> list[Row]:
     return [Row(path, frozenset(visible)) for path in paths.split()]
 
 
-FOR_ANN = [name for name in POLICIES if name != "without login"]
+WITHOUT_LOGIN = ("without login", "by a link")
+FOR_ANN = [name for name in POLICIES if name not in WITHOUT_LOGIN]
 FOLLOWED = ("default", "dotfiles", "all links", "with login")
 ROWS = [
     *_rows("plain.txt .well-known/plain.txt private.txt", *POLICIES),
@@ -95,9 +99,9 @@ ROWS = [
     *_rows("server.key.gz server.key.br aserve.toml.zst old.bak.gz"),
     *_rows("private/file sub/private/file old.bak sub/OLD.BAK"),
     *_rows("drafts/plan.txt img/raw/x.png img/a/raw/x.png"),
-    *_rows("inside.txt absolute.txt", *FOLLOWED, "without login"),
+    *_rows("inside.txt absolute.txt", *FOLLOWED, *WITHOUT_LOGIN),
     *_rows("inside-dir/plain.txt", *FOLLOWED),
-    *_rows("to-profile", *FOLLOWED, "without login"),  # a link publishes a dotfile
+    *_rows("to-profile", *FOLLOWED, *WITHOUT_LOGIN),  # a link publishes a dotfile
     *_rows("out.txt out-dir/plain.txt", "all links"),
     *_rows("out-key out-dir/server.key out-dir/to-key out-dir/back-to-private/file"),
     # What lies outside has no path in the site: a glob hides it by the names it is asked for with.

@@ -257,6 +257,21 @@ def test_models_of_processes_serve(root: Path, path: Path, model: str) -> None:
         assert not path.exists()
 
 
+def test_a_proxy_says_who_its_clients_are(root: Path, path: Path) -> None:
+    lines: list[str] = []
+    trusting = {"proxy_trust": ("unix",), "deny": ("192.0.2.66",)}
+    with (
+        aserve.Server(root, host=f"unix:{path}", access_log=lines.append, **trusting),
+        closing(connect(path)) as client,
+    ):
+        for address, status in (("192.0.2.1", b"200"), ("192.0.2.66", b"403")):
+            client.sendall(
+                b"GET /a.txt HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: %s\r\n\r\n" % address.encode()
+            )
+            assert client.recv(65_536).split()[1] == status
+    assert [line.split()[0] for line in lines] == ["192.0.2.1", "192.0.2.66"]
+
+
 def test_an_abstract_socket(root: Path) -> None:
     name = f"aserve-test-{os.getpid()}"
     with aserve.Server(root, host=f"unix:@{name}") as server:

@@ -47,11 +47,11 @@ def test_a_reload_stops_what_the_former_settings_do_in_the_background(
     monkeypatch.setattr(Background, "stop", stop)
     settings = Settings(tmp_path, model="blocking")
     worker = ModelWorker(settings, [], None)
-    former = worker._encoder
+    former = worker._owned.encoder
     worker.prepare(settings)
     assert not stopped  # another part of the reload may still fail
     worker.commit()
     assert former
     assert stopped == [former._background]
-    assert worker._encoder
-    assert worker._encoder is not former
+    assert worker._owned.encoder
+    assert worker._owned.encoder is not former

@@ -47,6 +47,9 @@ class Held:
         takeover: Any = self
         return Response(200, takeover=takeover)
 
+    def ending(self) -> Response:
+        return Response(200, on_end=lambda *_: self._note(self.closed_by))
+
     async def check_released(self, response: Response) -> None:
         if response.takeover:
             assert await self.aborted_by.get() == threading.current_thread().name
@@ -54,7 +57,11 @@ class Held:
             assert await self.closed_by.get() == "worker-0"
 
 
-MAKERS = pytest.mark.parametrize("make", [Held.stream, Held.takeover], ids=["stream", "takeover"])
+MAKERS = pytest.mark.parametrize(
+    "make",
+    [Held.stream, Held.takeover, Held.ending],
+    ids=["stream", "takeover", "with an end"],
+)
 Make = Callable[[Held], Response]
 
 

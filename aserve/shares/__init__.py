@@ -1,0 +1,1 @@
+"""Links to one file or folder that end: by time, by downloads, or revoked. Without HTTP."""
