@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from aserve.http.messages import BodyPart, BodyStream, FileSlice, Request, Response
+from aserve.transport.connection_limiter import ConnectionLimiter
 from tests.aserve.seams.serving import (
     MODEL_PARAMS,
     SEVERAL_AT_A_TIME,
@@ -173,6 +174,18 @@ def test_a_file_that_becomes_shorter(model: str, ends: Ends, file: Path) -> None
         size, is_truncated = ends.wait()
         assert is_truncated
         assert 0 < size <= LARGE  # a proactor may have read more than it has sent
+    assert len(ends.calls) == 1
+
+
+def test_a_file_without_a_descriptor_ends_unsent(
+    model: str, ends: Ends, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ConnectionLimiter, "reserve_descriptors", lambda *_: False)
+    made = Response(200, (), (slice_of(file),), LARGE, on_end=ends)
+    with serving(model, lambda _: made) as served, connect(served) as client:
+        client.sendall(request())
+        assert read_all(client).startswith(b"HTTP/1.1 503 ")
+        assert ends.wait() == (0, True)
     assert len(ends.calls) == 1
 
 

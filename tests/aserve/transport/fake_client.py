@@ -51,14 +51,50 @@ class FakeTransport(asyncio.Transport):
         return 0
 
 
+class SlowTransport(FakeTransport):
+    """A transport that keeps all data until a test says that the kernel has taken it."""
+
+    def __init__(self, protocol: asyncio.BaseProtocol) -> None:
+        super().__init__(protocol)
+        self._size = 0
+        self._high = 65_536
+        self._is_paused = False
+
+    def write(self, data: Any) -> None:
+        self._size += len(data)
+        self._pause_if_full()
+
+    def get_write_buffer_size(self) -> int:
+        return self._size
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = 65_536 if high is None else high
+        self._pause_if_full()
+
+    def drain(self) -> None:
+        self._size = 0
+        if self._is_paused:
+            self._is_paused = False
+            self._protocol.resume_writing()  # type: ignore[attr-defined]
+
+    def _pause_if_full(self) -> None:
+        if self._size > self._high and not self._is_paused:
+            self._is_paused = True
+            self._protocol.pause_writing()  # type: ignore[attr-defined]
+
+
 class FakeClient:
     """A client, its connection, and the server, whose handler is a function."""
 
-    def __init__(self, handle: Callable[[Request], Response]) -> None:
+    def __init__(
+        self,
+        handle: Callable[[Request], Response],
+        make_transport: Callable[[asyncio.BaseProtocol], FakeTransport] = FakeTransport,
+    ) -> None:
         self._handle = handle
         self.server = EventLoopServer(Site(self, []), Limits(), PoolSize(1, 1))
         self.connection = Connection(self.server)
-        self.transport = FakeTransport(self.connection)
+        self.transport = make_transport(self.connection)
         self.connection.connection_made(self.transport)
 
     def handle(self, request: Request, context: RequestContext) -> Response:
