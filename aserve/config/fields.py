@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aserve.config.compression import COMPRESS, COMPRESS_MEMORY
+from aserve.config.groups import GroupTable
 from aserve.config.headers import CACHE, ETAGS, HeaderTable
 from aserve.config.listings import LISTINGS
 from aserve.config.names import Sources
@@ -141,9 +142,11 @@ class SettingFields:
     """Users and their passwords, each "user:password" or "user:hash"."""
     htpasswd: str = ""
     """A file with users and hashes of their passwords, of bcrypt or argon2id; "" for none."""
+    groups: tuple[str, ...] | GroupTable = ()
+    """Groups of users, each "name=user,user", or a mapping; readers and writers say "@name"."""
     readers: tuple[str, ...] = ()
-    """Who may read: names of users, or "users", "anyone" or "nobody"; () is all users if there are
-    any, or else anyone."""
+    """Who may read: names of users, "@" and those of groups, or "users", "anyone" or "nobody"; ()
+    is all users if there are any, or else anyone."""
     writers: tuple[str, ...] = ()
     """Who may change files, where they may be changed at all; as for readers."""
     allow: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aserve.config.access import Secrets
+from aserve.config.groups import group_texts
 from aserve.config.headers import parse_cache
 from aserve.config.limit_values import limit_values, parse_limits
 from aserve.config.names import is_negated
@@ -115,6 +116,7 @@ _KINDS: Mapping[str, Kind] = {
     "archive_max_files": MAXIMUM,
     "write": Switch(Many(), [EVERYWHERE], ()),
     "auth": Secrets(),
+    "groups": Many(table=group_texts),
     "readers": Names("a list of strings, or names with commas", parse_names),
     "writers": Names("a list of strings, or names with commas", parse_names),
     "rate": One(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
+from aserve.config.groups import GroupTable
 from aserve.config.headers import HeaderTable
 from aserve.config.virtual_hosts import PathSettings, VirtualHost
 from aserve.handlers.handler import Handler
@@ -61,6 +62,7 @@ class ServerSettings(TypedDict, total=False):
     fsync: bool
     auth: tuple[str, ...]
     htpasswd: str
+    groups: tuple[str, ...] | GroupTable
     readers: tuple[str, ...]
     writers: tuple[str, ...]
     allow: tuple[str, ...]

@@ -23,6 +23,7 @@ from aserve.config.access import (
 from aserve.config.checks import Errors, value_name
 from aserve.config.compression import compression_errors
 from aserve.config.fields import SettingFields
+from aserve.config.groups import group_errors
 from aserve.config.headers import header_errors
 from aserve.config.listings import archive_errors, listing_errors, type_errors
 from aserve.config.names import DEFAULT_PLACE, ItemError, NamedSettingError, item_of
@@ -102,7 +103,7 @@ class Settings(SettingFields):
             self._set("root", without_links(self.root))
         self._check(*_OF_FILES, login_errors)
         self._set("htpasswd_lines", self._read_logins())
-        self._check(access_errors, share_errors, model_errors)
+        self._check(group_errors, access_errors, share_errors, model_errors)
         if self.threads is None:
             self._set("threads", self.model_info.default_threads)
         self._check(process_errors, tls_errors, certificate_errors, site_errors)
@@ -289,7 +290,7 @@ class Settings(SettingFields):
     @property
     def rights(self) -> Rights:
         """Who may read and write what these settings are for."""
-        return rights_of(self.readers, self.writers, has_users=bool(self.users))
+        return rights_of(self)
 
     @property
     def access_rules(self) -> AccessRules | None:

@@ -48,13 +48,15 @@ OF_A_SITE = frozenset(
         *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
         *("redirects", "rules", "rules_dialect", "strict_rules"),
-        *("auth", "htpasswd", "htpasswd_lines"),
+        *("auth", "htpasswd", "htpasswd_lines", "groups"),
         *_OF_WRITING,
     }
 )
 """Settings that all paths of a site have in common: what a path is, what can be seen, what can be
 written to, which rules its files have. Listings, archives, WebDAV, moves and uploads in parts
 concern several paths at once."""
+
+_OF_USERS = frozenset({"auth", "htpasswd"})
 
 OF_A_ROOT = ("spa", "error_page", "title", "paths", "handlers", "dav", *_OF_WRITING)
 """Settings that say something of one root: another site has the default, not the server's."""
@@ -182,7 +184,9 @@ class VirtualHost(_Changes):
     def own_settings(self) -> Mapping[str, Any]:
         """The settings that follow from its own arguments, once these are right."""
         names = set(self.hosts) - {ANY_HOST, LOCAL_HOSTS}
-        return {"root": self.root, "allowed_hosts": (LOCAL_HOSTS, *sorted(names))}
+        own = {"root": self.root, "allowed_hosts": (LOCAL_HOSTS, *sorted(names))}
+        # Other users are in no group of the server's.
+        return own if _OF_USERS.isdisjoint(self.changes) else {**own, "groups": ()}
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""

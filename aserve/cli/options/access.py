@@ -86,6 +86,15 @@ class AccessOptions(TypedDict, total=False):
             text="Logins; see aserve passwd.",
         ),
     ]
+    groups: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--groups",
+            value="NAME=USERS",
+            text="Users that --readers and --writers call @NAME; repeatable.",
+        ),
+    ]
     readers: Annotated[
         str,
         declare(

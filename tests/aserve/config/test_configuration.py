@@ -406,6 +406,26 @@ def test_the_files_in_the_documentation_can_be_read(tmp_path: Path) -> None:
         SCHEMA.validate(tomllib.loads(text))
 
 
+def test_groups_are_said_by_every_source_and_printed(tmp_path: Path) -> None:
+    users = 'auth = ["ann:a", "ben:b"]\nreaders = "@staff"\n'
+    table = '[groups]\nstaff = ["ann", "ben"]\nheads = "ann"\n'
+    texts = ("staff=ann,ben", "heads=ann")
+    SCHEMA.validate(tomllib.loads(users + table))
+    configuration = read(users + table)
+    printed = format_configuration(configuration)
+    assert configuration.settings.groups == texts
+    assert re.search(r'^ +"staff=ann,ben", +# aserve.toml:4$', printed, re.MULTILINE)
+    assert read(users, environment={"ASERVE_GROUPS": "\n".join(texts)}).settings.groups == texts
+    assert read(users, groups=list(texts)).settings.groups == texts
+    assert read(f"{users}groups = {list(texts)}").settings.groups == texts
+    assert error_of(f"{users}[groups]\nstaff = ['ann',\n'zoe']") == (
+        "aserve.toml:4: groups.staff: staff: there is no user 'zoe', only ann, ben"
+    )
+    assert error_of(f"{users}[groups]\na = ['ann']\nstaff = 3").startswith(
+        "aserve.toml:5: groups.staff: must be a list of the names of users, not 3"
+    )
+
+
 sizes = st.sampled_from(["off", "1M", "3G", "2000000"])
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\0,\n\r"), min_size=1, max_size=5)
 names = names.filter(lambda name: name.strip() == name and name not in {".", ".."})
