@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,14 +24,14 @@ class Origin:
 
     def __init__(self, root: Path, **settings: object) -> None:
         self.log: list[str] = []
-        trust = {"proxy_protocol": True, "proxy_trust": ("127.0.0.1",)}
-        self._server = aserve.Server(root, access_log=self.log.append, **trust, **settings)
+        trust = {"proxy_protocol": True, "proxy_trust": ("127.0.0.1", "unix")}
+        self.server = aserve.Server(root, access_log=self.log.append, **trust, **settings)
 
     @contextmanager
     def running(self) -> Iterator[int]:
         """Serve until the block ends; yield the port."""
-        with self._server:
-            yield int(self._server.url.rpartition(":")[2].strip("/"))
+        with self.server:
+            yield int(self.server.url.rpartition(":")[2].strip("/"))
 
     @property
     def clients(self) -> list[str]:
@@ -55,10 +56,11 @@ def curl(*arguments: str, client: str = CLIENT) -> str:
 
 @contextmanager
 def haproxy(
-    directory: Path, target: int, sends: str, mode: str = "tcp", bind: str = ""
+    directory: Path, target: int | str, sends: str, mode: str = "tcp", bind: str = ""
 ) -> Iterator[int]:
-    """Run HAProxy in front of a port; yield its own. sends: options of its server line."""
+    """Run HAProxy in front of a port or socket; yield its own port. sends: options of a server."""
     file = directory / "haproxy.cfg"
+    address = f"127.0.0.1:{target}" if isinstance(target, int) else target
     with socket.create_server(("127.0.0.1", 0)) as listener:
         file.write_text(
             f"""
@@ -69,7 +71,7 @@ defaults
     timeout server {TIMEOUT_S}s
 listen all
     bind fd@{listener.fileno()} {bind}
-    server aserve 127.0.0.1:{target} {sends}
+    server aserve {address} {sends}
 """
         )
         command = (program("haproxy"), "-db", "-q", "-f", str(file))
@@ -143,6 +145,15 @@ def test_haproxy_says_who_its_clients_are(
         assert curl(url, url) == "alphaalpha"
         assert curl(url, client=OTHER) == "alpha"
     assert origin.clients == [CLIENT, CLIENT, OTHER]
+
+
+def test_haproxy_comes_by_a_unix_socket(site: Path, tmp_path: Path) -> None:
+    with TemporaryDirectory() as short:  # HAProxy takes paths of 97 bytes
+        path = f"{short}/aserve.sock"
+        origin = Origin(site, host=f"unix:{path}")
+        with origin.server, haproxy(tmp_path, f"unix@{path}", "send-proxy-v2 check") as front:
+            assert curl(f"http://127.0.0.1:{front}/a.txt") == "alpha"
+    assert origin.clients == [CLIENT]
 
 
 def test_haproxy_that_ends_tls_says_more_which_is_skipped(site: Path, tmp_path: Path) -> None:

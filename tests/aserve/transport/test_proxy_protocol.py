@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 from unittest.mock import Mock
 
@@ -41,6 +42,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("proxied")
     (directory / "small").write_bytes(b"small")
     return directory
+
+
+@pytest.fixture
+def short_path() -> Iterator[str]:
+    """Return a directory whose path leaves room for a name: that of a socket has 107 bytes."""
+    with TemporaryDirectory() as path:
+        yield path
 
 
 @contextmanager
@@ -253,11 +261,11 @@ def test_an_error_of_our_own_costs_one_connection(
 
 
 @pytest.mark.parametrize("model", [DEFAULT, "epoll", slow("proactor"), slow("blocking")])
-def test_a_proxy_may_come_by_a_unix_socket(directory: Path, tmp_path: Path, model: str) -> None:
+def test_a_proxy_may_come_by_a_unix_socket(directory: Path, short_path: str, model: str) -> None:
     """It is trusted as one that has no address, and whom it names is not."""
     if reason := UNAVAILABLE.get(model):
         pytest.skip(reason)
-    path = str(tmp_path / "socket")
+    path = f"{short_path}/socket"
 
     def ask(*parts: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as client:
