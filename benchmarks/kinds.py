@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.idle import MIB
-from benchmarks.loads import HOST, TOOLS, Ask, check, finished, load, loading, whole_replies
+from benchmarks.loads import TOOLS, Ask, check, finished, load, loading, whole_replies
 from benchmarks.processes import processor_seconds, resident
 from benchmarks.servers import LOAD_CORE, SERVER_CORE, SERVERS, Running, Server, running
 from benchmarks.site import MB
@@ -147,5 +147,5 @@ class Loaders:
 
 def command_of(tool: str, ask: Ask, seconds: int) -> str:
     """Return the command line of a load generator, for readers to repeat."""
-    words = TOOLS[tool].words(ask, f"http://{HOST}:PORT{ask.target}", seconds)
+    words = TOOLS[tool].words(ask, ask.url("PORT"), seconds)
     return shlex.join(words).removesuffix(" --")

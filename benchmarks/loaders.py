@@ -64,6 +64,21 @@ ROWS = (
         _keeps_up(1.00, "ab"),
     ),
     _loaders(
+        "tls-load-64",
+        "load generators: nginx over TLS, 64 connections",
+        "nginx tls",
+        Ask(64, scheme="https"),
+        _LIKE_WRK,
+        _keeps_up(1.00, "wrk", "ab", "h2load"),
+    ),
+    _loaders(
+        "tls-load-closing",
+        "load generators: nginx, a TLS connection for each request",
+        "nginx tls",
+        Ask(64, closing=True, scheme="https"),
+        _keeps_up(1.00, "ab"),
+    ),
+    _loaders(
         "load-10000",
         "load generators: a null server, 10,000 connections",
         "floor",

@@ -14,6 +14,8 @@ from benchmarks.processes import NoMeasurement, end
 from benchmarks.products import where
 from benchmarks.servers import LOAD_CORE
 from benchmarks.site import MB
+from benchmarks.tls.connect import client_context
+from benchmarks.tls.material import client_environment
 
 SCRIPTS = Path(__file__).parent / "wrk"
 HOST = "127.0.0.1"
@@ -29,6 +31,7 @@ class Ask:
     of its command line. checked: targets whose responses are
     compared with the files first, if a script asks for more than the target. closing: one
     connection for each request. number: after how many requests ab ends, if not after a time.
+    scheme: https for a server that speaks TLS.
     """
 
     connections: int
@@ -40,6 +43,11 @@ class Ask:
     checked: tuple[str, ...] = ()
     closing: bool = False
     number: int = 0
+    scheme: str = "http"
+
+    def url(self, port: int | str) -> str:
+        """Return the URL of the target on a port."""
+        return f"{self.scheme}://{HOST}:{port}{self.target}"
 
 
 class Counted(NamedTuple):
@@ -108,7 +116,7 @@ def count_failures_of_wrk(report: str) -> Counted:
 
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
     usual = ["python", "-m", "abench", "-w", "1", "-c", str(ask.connections), "-t", str(seconds)]
-    usual += ["--no-keepalive"] * ask.closing
+    usual += ["--no-keepalive"] * ask.closing + ["--insecure"] * (ask.scheme == "https")
     return [*usual, *ask.arguments, "--quiet", "--json", "-", url]
 
 
@@ -184,12 +192,19 @@ def read_hey(report: str) -> Counted:
     return Counted(int(replies), seconds, int(number(r"Total data:\s+(\d+) bytes")), p99_ms)
 
 
+def _connecting(*more: str) -> Callable[[Ask, str, int], list[str]]:
+    first = ("python", "-m", "benchmarks.tls.connect")
+    return lambda _ask, url, seconds: [*first, url, str(seconds), *more]
+
+
 TOOLS = {
     "wrk": Tool(_wrk, read_wrk),
     "abench": Tool(_abench, read_abench),
     "ab": Tool(_ab, read_ab),
     "h2load": Tool(_h2load, read_h2load),
     "hey": Tool(_hey, read_hey),
+    "connect": Tool(_connecting(), read_wrk),
+    "resume": Tool(_connecting("--resume"), read_wrk),
 }
 
 
@@ -210,10 +225,11 @@ def loading(
     tool: str, ask: Ask, port: int, seconds: int, cores: str = LOAD_CORE
 ) -> Iterator[subprocess.Popen[str]]:
     """Load a server until the load ends by itself; the block's end ends it before its time."""
-    first, *others = TOOLS[tool].words(ask, f"http://{HOST}:{port}{ask.target}", seconds)
+    first, *others = TOOLS[tool].words(ask, ask.url(port), seconds)
     process = subprocess.Popen(
         ["taskset", "-c", cores, where(first) or first, *others],
         cwd=SCRIPTS,
+        env=client_environment() if ask.scheme == "https" else None,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -261,16 +277,21 @@ def whole_replies(counted: Counted, body: int) -> float:
 def check(ask: Ask, port: int, root: Path) -> None:
     """Raise NoMeasurement unless a server's response is the expected one: error pages are cheap."""
     for target in ask.checked or (ask.target,):
-        status, body = fetch(port, target, ask.headers)
+        status, body = fetch(port, target, ask.headers, ask.scheme)
         if status != ask.status:
             raise NoMeasurement(f"it answers {target} with {status} instead of {ask.status}")
         if body != due(ask, (root / target[1:]).read_bytes()):
             raise NoMeasurement(f"it does not send the bytes of {target}")
 
 
-def fetch(port: int, target: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def fetch(
+    port: int, target: str, headers: Mapping[str, str], scheme: str = "http"
+) -> tuple[int, bytes]:
     """Return the status and the body of one response."""
     connection = http.client.HTTPConnection(HOST, port, timeout=20)
+    if scheme == "https":
+        context = client_context()
+        connection = http.client.HTTPSConnection(HOST, port, timeout=20, context=context)
     try:
         connection.request("GET", target, headers=dict(headers))
         response = connection.getresponse()

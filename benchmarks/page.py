@@ -9,6 +9,7 @@ from benchmarks.figures import TIMES
 from benchmarks.loops import page as loops
 from benchmarks.results import Result
 from benchmarks.tables import markdown
+from benchmarks.tls import page as tls
 
 PAGE, ROUNDS = Path("docs/comparison.md"), Path("docs/comparison-rounds.md")
 
@@ -50,7 +51,8 @@ _MORE = """\
 
 - [All rounds](comparison-rounds.md): rates, latencies and ranges of each row; idle connections,
   directory pages, uploads, workers, load generators; how each server was started.
-- [Compression](compression.md) and [event loops](event-loops.md), measured in the same way.
+- [Compression](compression.md), [event loops](event-loops.md) and [TLS](tls-speed.md), measured in
+  the same way.
 - [What a request costs, and why](performance.md): where aserve's time goes.
 - `make compare` repeats all of it on your machine.
 """
@@ -69,11 +71,12 @@ def write(root: Path) -> None:
 
 def pages(root: Path, found: dict[str, Result]) -> dict[Path, str]:
     """Return the text of each page that is written from results, by its path beneath a root."""
-    own = loops.NAMES
+    own = (*loops.NAMES, *tls.NAMES)
     written = {
         PAGE: page(found),
         ROUNDS: rounds.page({name: one for name, one in found.items() if name not in own}),
-        loops.PAGE: loops.page({name: found[name] for name in own if name in found}),
+        loops.PAGE: loops.page({name: found[name] for name in loops.NAMES if name in found}),
+        tls.PAGE: tls.page({name: found[name] for name in tls.NAMES if name in found}),
     }
     if (root / compression.PAGE).exists():
         before = (root / compression.PAGE).read_text()

@@ -94,6 +94,15 @@ def _said(path: str, *arguments: str) -> str | None:
 BROTLI_MODULE = Path("/usr/lib/nginx/modules/ngx_http_brotli_filter_module.so")
 """Debian's, which a configuration has to load by its path."""
 
+_KERNEL = Path("/proc/sys/net/ipv4/tcp_available_ulp")
+
+
+def _kernel_tls() -> str | None:
+    """Return nginx's version where the kernel can encrypt for it."""
+    protocols = _KERNEL.read_text().split() if _KERNEL.exists() else []
+    return PRODUCTS["nginx"].version() if "tls" in protocols else None
+
+
 PRODUCTS = {
     "aserve": Product(lambda: version("aserve-http"), "make run"),
     "python": Product(lambda: sys.version.split()[0], ""),
@@ -118,6 +127,7 @@ PRODUCTS = {
         lambda: "of unknown version" if BROTLI_MODULE.exists() else None,
         "sudo apt-get install libnginx-mod-http-brotli-filter",
     ),
+    "nginx ktls": Product(_kernel_tls, "modprobe tls, if the kernel has the module"),
     "lighttpd deflate": Product(
         lambda: "of unknown version" if _DEFLATE_MODULE.exists() else None,
         "sudo apt-get install lighttpd-mod-deflate",

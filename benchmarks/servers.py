@@ -12,6 +12,7 @@ from string import Template
 
 from benchmarks.processes import DESCRIPTORS, NoMeasurement, end
 from benchmarks.products import BROTLI_MODULE, NEWEST, PYTHONS, interpreter, where
+from benchmarks.tls.material import material
 
 HERE = Path(__file__).parent
 CONFIGS = HERE / "configs"
@@ -67,6 +68,8 @@ def _nginx(name: str, product: str = "nginx", **values: str) -> Server:
         "compression": "",
         "modules": "",
         "connections": str(DESCRIPTORS),
+        "ssl": "",
+        "certificate": "",
     }
     return Server(name, product, "nginx -c {config}", "nginx.conf", usual | values)
 
@@ -84,12 +87,25 @@ def _lighttpd(name: str, listing: str = "disable", compression: str = "") -> Ser
     return Server(name, product, "lighttpd -D -f {config}", "lighttpd.conf", values, holds)
 
 
-def _caddy(name: str, listing: str = "", compression: str = "") -> Server:
+def _caddy(name: str, listing: str = "", compression: str = "", tls: str = "") -> Server:
     # The directories that it would create in the user's home.
     home = "env XDG_DATA_HOME={own} XDG_CONFIG_HOME={own}"
     command = f"{home} caddy run --config {{config}} --adapter caddyfile"
-    values = {"listing": listing, "compression": compression}
+    secure = "s" * bool(tls)
+    values = {"listing": listing, "compression": compression, "secure": secure, "tls": tls}
     return Server(name, "caddy", command, "Caddyfile", values)
+
+
+def _h2o(name: str, compression: str = "OFF", ssl: str = "") -> Server:
+    values = {"compression": compression, "ssl": ssl}
+    return Server(name, "h2o", "h2o -c {config}", "h2o.conf", values)
+
+
+def _nginx_tls(name: str, product: str = "nginx", more: str = "", **values: str) -> Server:
+    certificate = (
+        f"ssl_protocols TLSv1.3; ssl_certificate $cert; ssl_certificate_key $key; {more}".rstrip()
+    )
+    return _nginx(name, product, ssl="ssl", certificate=certificate, **values)
 
 
 _BROTLI = "brotli on; brotli_comp_level 5; brotli_min_length 256; brotli_types *;"
@@ -131,16 +147,22 @@ _ROWS = (
     _nginx("nginx sendfile uncached", sendfile="on", files="off"),
     _nginx("nginx 2 workers", master="on", workers="2"),
     _nginx("nginx uncached 2 workers", files="off", master="on", workers="2"),
+    _aserve("aserve tls", "--cert {cert} --key {key}"),
+    _nginx_tls("nginx tls"),
+    _nginx_tls("nginx tls sendfile", sendfile="on"),
+    _nginx_tls("nginx ktls", "nginx ktls", "ssl_conf_command Options KTLS;", sendfile="on"),
     *(_on_loop(name) for name in ("uvloop", "asyncio", "rloop", "uringcore")),
     *map(_on_python, PYTHONS),
     _lighttpd("lighttpd"),
     _lighttpd("lighttpd listing", listing="enable"),
     _lighttpd("lighttpd deflate", compression=_DEFLATE),
-    Server("h2o", "h2o", "h2o -c {config}", "h2o.conf", {"compression": "OFF"}),
-    Server("h2o compress", "h2o", "h2o -c {config}", "h2o.conf", {"compression": "[ gzip, br ]"}),
+    _h2o("h2o"),
+    _h2o("h2o compress", "[ gzip, br ]"),
+    _h2o("h2o tls", ssl=", ssl: { certificate-file: $cert, key-file: $key }"),
     _caddy("caddy"),
     _caddy("caddy listing", listing="browse"),
     _caddy("caddy encode", compression="encode zstd gzip"),
+    _caddy("caddy tls", tls="tls $cert $key"),
     Server("dufs", "dufs", "dufs --bind 127.0.0.1 --port {port} {root}"),
     Server("dufs writing", "dufs", "dufs --bind 127.0.0.1 --port {port} --allow-upload {root}"),
     Server("miniserve", "miniserve", "miniserve --interfaces 127.0.0.1 --port {port} {root}"),
@@ -223,12 +245,19 @@ def command(server: Server, root: Path, own: Path, port: int) -> list[str]:
     """Write a server's configuration, and return the words that start it."""
     places = {"root": str(root), "own": str(own), "port": str(port), "config": str(own / "config")}
     places["descriptors"] = str(DESCRIPTORS)
+    if _speaks_tls(server):
+        made = material()
+        places |= {"cert": str(made.certificate), "key": str(made.key)}
     if server.config:
         text = Template((CONFIGS / server.config).read_text())
         values = {name: Template(value).substitute(places) for name, value in server.values.items()}
         (own / "config").write_text(text.substitute(places | values))
     first, *others = (word.format(**places) for word in server.command.split())
     return [where(first) or first, *others]
+
+
+def _speaks_tls(server: Server) -> bool:
+    return "{cert}" in server.command or any("$cert" in value for value in server.values.values())
 
 
 def wait_until_it_listens(one: Running) -> None:

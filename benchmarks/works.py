@@ -9,6 +9,7 @@ from benchmarks.loads import Ask
 from benchmarks.loops import works as loops
 from benchmarks.servers import BOTH
 from benchmarks.site import FOLDERS, LAST_MODIFIED
+from benchmarks.tls import works as tls
 from benchmarks.work import Work
 
 NGINX = ("nginx", "nginx sendfile")
@@ -259,4 +260,6 @@ _ROWS = (
         EVERYBODY,
     ),
 )
-WORKS = {row.name: row for row in (*_ROWS, *compression.ROWS, *loaders.ROWS, *loops.ROWS)}
+WORKS = {
+    row.name: row for row in (*_ROWS, *compression.ROWS, *loaders.ROWS, *loops.ROWS, *tls.ROWS)
+}

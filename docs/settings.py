@@ -39,6 +39,7 @@ _SETTING_UNITS = {
     "quota": "bytes",
     "min_free": "bytes",
     "response_cache": "bytes per worker",
+    "bandwidth": "bytes per second",
 }
 _SHOWN: dict[Any, str] = {None: "auto", UNLIMITED: "unlimited"}
 

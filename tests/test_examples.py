@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import aserve
+from tests.clients.running import skip_missing
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAMS = Path(sys.executable).parent
@@ -107,14 +108,79 @@ def test_a_version_that_does_not_start_is_reported() -> None:
     assert completed.returncode == 1, completed.stdout
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_the_systemd_unit(tmp_path: Path) -> None:
-    text = (EXAMPLES / "aserve.service").read_text()
-    unit = tmp_path / "aserve.service"
-    # The program that systemd looks for is where this environment has it.
-    unit.write_text(text.replace("/opt/aserve/.venv/bin", str(PROGRAMS)))
-    completed = run("systemd-analyze", "verify", "--man=no", unit)
+@pytest.fixture
+def systemd_analyze() -> str:
+    """The program, which needs no systemd that runs."""
+    program = shutil.which("systemd-analyze")
+    return program or skip_missing("systemd-analyze (apt-get install systemd)")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """The service and its socket, with the program where this environment has it."""
+    copies = []
+    for unit in sorted((EXAMPLES / "systemd").iterdir()):
+        copies.append(tmp_path / unit.name)
+        text = unit.read_text().replace("/opt/aserve/.venv/bin", str(PROGRAMS))
+        copies[-1].write_text(text)
+    return copies
+
+
+def test_the_systemd_units(systemd_analyze: str, units: list[Path]) -> None:
+    assert [unit.name for unit in units] == ["aserve.service", "aserve.socket"]
+    completed = run(systemd_analyze, "verify", "--man=no", *units)
     assert (completed.returncode, completed.stdout) == (0, "")
+
+
+def test_the_systemd_service_is_confined(systemd_analyze: str, units: list[Path]) -> None:
+    """systemd calls an exposure of 2.0 or less OK. The threshold is ten times as high."""
+    service = units[0]
+    check = (systemd_analyze, "security", "--offline=true", "--no-pager")
+    completed = run(*check, "--threshold=20", service)
+    assert completed.returncode == 0, completed.stdout
+    relaxed = re.sub(
+        r"(?m)^(Protect|Private|Restrict|System|Capability).*\n", "", service.read_text()
+    )
+    service.write_text(relaxed)
+    assert run(*check, "--threshold=20", service).returncode != 0
+
+
+def system_calls(program: str, group: str) -> set[str]:
+    """Return the system calls of a group of systemd, such as @file-system."""
+    lines = run(program, "syscall-filter", "--no-pager", group).stdout.split("\n")[1:]
+    names = {line.strip() for line in lines if line.strip() and "#" not in line}
+    inner = [system_calls(program, name) for name in names if name.startswith("@")]
+    return names.union(*inner)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_the_systemd_service_may_call_what_it_calls(
+    systemd_analyze: str, units: list[Path], tmp_path: Path
+) -> None:
+    filters = re.findall(r"^SystemCallFilter=(.*)$", units[0].read_text(), re.MULTILINE)
+    allowed, denied, again = filters
+    permitted = system_calls(systemd_analyze, allowed)
+    for group in denied.removeprefix("~").split():
+        permitted -= system_calls(systemd_analyze, group)
+    permitted.add(again)
+    log, path = tmp_path / "calls", tmp_path / "aserve.sock"
+    command = ["strace", "-D", "-f", "-o", log, PROGRAMS / "aserve", WWW, f"--host=unix:{path}"]
+    with subprocess.Popen([*command, "--workers=2", "--quiet"]) as program:
+        try:
+            while not path.exists():
+                assert program.poll() is None
+                time.sleep(0.01)
+            for target in ("/", "/", "/?archive=zip", "/nothing"):
+                ask(path, target, **{"Accept-Encoding": "zstd, br, gzip"})
+        finally:
+            program.terminate()
+    while not re.search(rf"^{program.pid} +\+\+\+ exited", log.read_text(), re.MULTILINE):
+        time.sleep(0.01)
+    called = set(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
+    assert "accept4" in called
+    # libuv, which uvloop is made of, does without: it asks whether it may.
+    assert called - permitted <= {"io_uring_setup", "io_uring_enter"}
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -291,3 +357,33 @@ def test_a_single_page_app(tmp_path: Path) -> None:
     assert (completed.returncode, completed.stdout) == (0, "a route: 200, a missing script: 404\n")
     (tmp_path / "index.html").unlink()
     assert run(sys.executable, EXAMPLES / "single_page_app.py", tmp_path).returncode == 1
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="needs nginx")
+def test_nginx_in_front_of_a_unix_socket(tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "unix-sockets-and-systemd.md").read_text()
+    (upstream,) = re.findall(r"^```nginx\n(.*)\n```$", page, re.MULTILINE)
+    path = tmp_path / "aserve.sock"
+    user = "user root root;" if os.geteuid() == 0 else ""  # the directory is nobody else's
+    configuration = f"""
+{user}
+events {{}}
+http {{
+    {upstream.replace("/run/aserve.sock", str(path))}
+    server {{
+        listen 80;
+        location / {{
+            proxy_pass http://aserve;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+    lines: list[str] = []
+    with (
+        aserve.Server(WWW, host=f"unix:{path}", access_log=lines.append),
+        nginx(configuration, tmp_path) as front,
+    ):
+        assert [ask(front, "/")[0] for _ in range(3)] == [200] * 3
+    assert [line.split()[0] for line in lines] == ["-"] * 3

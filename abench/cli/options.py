@@ -263,6 +263,10 @@ class RunOptions(TypedDict, total=False):
     sni: Annotated[
         str, declare(CONNECTION, "--sni", value="NAME", text="TLS server name to request.")
     ]
+    tls_resume: Annotated[
+        bool,
+        declare(CONNECTION, "--tls-resume", text="Resume TLS sessions on new connections."),
+    ]
     proxy: Annotated[
         str,
         declare(

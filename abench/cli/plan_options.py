@@ -115,6 +115,7 @@ def _tls(options: RunOptions) -> TlsOptions:
         options.get("cert"),
         options.get("key"),
         options.get("sni"),
+        options.get("tls_resume", False),
     )
 
 

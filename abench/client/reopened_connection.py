@@ -3,11 +3,14 @@
 import asyncio
 import errno
 import os
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from abench.client.connection_pool import ConnectionPool
-from abench.client.socket_transport import SocketTransport
+from abench.client.socket_transport import OpeningTimes, SocketTransport
+from abench.client.tls_sessions import describe_session
+from abench.stats.handshakes import NO_SESSION
 
 
 class ReopenedConnection(ABC):
@@ -22,6 +25,7 @@ class ReopenedConnection(ABC):
         "_connected",
         "_failed_connects",
         "_is_closing",
+        "_opened_at_us",
         "_pool",
         "_transport",
         "cancel_connect",
@@ -37,6 +41,7 @@ class ReopenedConnection(ABC):
         self._awaits_first_byte = False  # a request is in flight, without a byte of its response
         self._is_closing = False  # closed by this side, which awaits connection_lost
         self._failed_connects = 0  # failed attempts since the last that succeeded
+        self._opened_at_us = 0  # when the last connection with TLS was open
 
     cancel_connect: Callable[[], object] | None
     """Cancels the attempt to connect, while there is one."""
@@ -91,7 +96,18 @@ class ReopenedConnection(ABC):
             if self.cancel_connect:
                 self.cancel_connect()
 
-    def connect_failed(self, error_number: int = 0, reason: str = "", message: str = "") -> None:
+    def handshake_done(self, tls: ssl.SSLObject, times: OpeningTimes) -> None:
+        """Record how long a connection with TLS took to open, and what TLS agreed on."""
+        self._opened_at_us = times.opened_at_us
+        handshakes = self._pool.recorder.handshakes
+        resumed = bool(tls.session_reused)
+        handshakes.add(times.connect_us, times.handshake_us, resumed=resumed)
+        if handshakes.session is NO_SESSION:
+            handshakes.session = describe_session(tls)
+
+    def connect_failed(
+        self, error_number: int = 0, reason: str = "", message: str = "", kind: str = "connect"
+    ) -> None:
         """Count a connection that could not be opened, and retry after a pause."""
         self._failed_connects += 1
         self._connect_finished()
@@ -102,8 +118,8 @@ class ReopenedConnection(ABC):
         message = message or (
             os.strerror(error_number) if error_number else "no connection was opened in time"
         )
-        self._pool.recorder.sample("connect", reason, message)
-        self._fail("connect")
+        self._pool.recorder.sample(kind, reason, message)
+        self._fail(kind)
         if self._transport is None:  # else it opened as it was cancelled, and connection_lost sends
             pause = self._pool.backoff.delay(self._failed_connects)
             self._pool.count_paused(1)

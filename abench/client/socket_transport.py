@@ -9,14 +9,23 @@ import asyncio
 import errno
 import select
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 _READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP
 _WRITE_EVENTS = _READ_EVENTS | select.EPOLLOUT
 _CONNECTED = frozenset({0, errno.EISCONN})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY})
+
+
+class OpeningTimes(NamedTuple):
+    """How long TCP and the TLS handshake took, and when that was, in microseconds."""
+
+    connect_us: int
+    handshake_us: int
+    opened_at_us: int
 
 
 class TransportClient(Protocol):
@@ -25,11 +34,16 @@ class TransportClient(Protocol):
     def connection_made(self, transport: "SocketTransport") -> None:
         """Use a transport that is connected."""
 
-    def connect_failed(self, error_number: int = 0, reason: str = "", message: str = "") -> None:
+    def handshake_done(self, tls: ssl.SSLObject, times: OpeningTimes) -> None:
+        """Note how long a connection with TLS took to open; connection_made comes next."""
+
+    def connect_failed(
+        self, error_number: int = 0, reason: str = "", message: str = "", kind: str = "connect"
+    ) -> None:
         """Note that no connection could be opened; 0 is a timeout, else it is an errno.
 
-        A `reason` tells more than the errno: it is that of TLS or a proxy, and `message` has the
-        whole text.
+        A `reason` tells more than the errno: it is that of a proxy or, with the kind `tls`, of
+        TLS; and `message` has the whole text.
         """
 
     def get_buffer(self, sizehint: int) -> memoryview:

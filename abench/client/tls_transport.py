@@ -7,12 +7,22 @@ by an exception after each record that there is no other.
 
 import contextlib
 import ssl
+import time
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from abench.client import tls_errors
 from abench.client.proxy_tunnel import split_response
-from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
+from abench.client.socket_transport import (
+    OpeningTimes,
+    SocketPoller,
+    SocketTransport,
+    TransportClient,
+)
+from abench.client.tls_sessions import SessionStore
 from abench.plan.plan import Plan
+
+_clock = time.perf_counter_ns
 
 _MAX_RECORD = 16_384  # bytes of plaintext in a record (RFC 8446 section 5.1)
 _MAX_PLAIN = 65_536  # bytes of a client's buffer
@@ -22,38 +32,51 @@ _MAX_UNSENT = 131_072  # bytes of a large request that are encrypted ahead of se
 
 
 class TlsSettings(NamedTuple):
-    """What the connections of a plan share: TLS, and the request for a proxy's tunnel."""
+    """What the connections of a plan share: TLS, and the request for a proxy's tunnel.
+
+    `encrypted` is what was just received, on any of them. Without `sessions`, none is resumed.
+    """
 
     context: ssl.SSLContext
     server_name: str
     tunnel_request: bytes
-    encrypted: memoryview  # what was just received, on any connection
+    encrypted: memoryview
+    sessions: SessionStore | None
 
     @classmethod
     def of(cls, plan: Plan) -> "TlsSettings":
         """Return what the connections of `plan` share; raises ParameterError."""
         name = plan.tls.name or plan.target.host
-        buffer = memoryview(bytearray(_MAX_ENCRYPTED))
-        return cls(plan.tls.context(), name, plan.route.tunnel_request(plan.target), buffer)
+        return cls(
+            context=plan.tls.context(),
+            server_name=name,
+            tunnel_request=plan.route.tunnel_request(plan.target),
+            encrypted=memoryview(bytearray(_MAX_ENCRYPTED)),
+            sessions=SessionStore(plan.connections) if plan.tls.resume else None,
+        )
 
 
 class TlsTransport(SocketTransport):
     """A connection with TLS, perhaps through a proxy's tunnel.
 
     `_unsent` is encrypted already, and `_plain` waits for it to be sent: a large body is encrypted
-    part by part, and never held twice.
+    part by part, and never held twice. `_tls` is there from the start of its handshake.
     """
 
     __slots__ = (
+        "_began_us",
+        "_connect_us",
         "_encrypted",
         "_incoming",
         "_next_step",
         "_outgoing",
         "_plain",
         "_read_plain",
+        "_resumed",
+        "_settings",
         "_tls",
-        "_tunnel_request",
         "_tunnel_response",
+        "_write_plain",
     )
 
     def __init__(
@@ -65,16 +88,30 @@ class TlsTransport(SocketTransport):
         settings: TlsSettings,
     ) -> None:
         super().__init__(poller, client, family, address)
+        self._began_us = self._connect_us = 0
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = settings.context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=settings.server_name
-        )
-        self._read_plain: Any = self._tls.read  # the type stub has no size together with a buffer
+        self._tls: ssl.SSLObject | None = None
+        self._read_plain: Any  # the type stub has no size together with a buffer
+        self._write_plain: Any
+        self._resumed: ssl.SSLSession | None
+        self._settings = settings
         self._encrypted = settings.encrypted
-        self._tunnel_request, self._tunnel_response = settings.tunnel_request, b""
+        self._tunnel_response = b""
         self._plain: deque[memoryview] = deque()
         # A plain function: a bound method would make a reference cycle.
         self._next_step = TlsTransport._handshake
+
+    def connect(self) -> None:
+        """Start to connect; the client learns the result, perhaps at once."""
+        self._began_us = _clock() // 1000
+        super().connect()
+
+    def cancel_connect(self, error_number: int = 0) -> None:
+        """Cancel an attempt to connect, with the errno that made it fail or 0."""
+        if self._tls is None or error_number:
+            super().cancel_connect(error_number)
+        elif not self._is_connected and self.close_silently():
+            self._client.connect_failed(0, *tls_errors.TIMED_OUT, kind="tls")
 
     def write(self, data: bytes) -> None:
         """Send bytes, or buffer them until they can be sent."""
@@ -83,7 +120,7 @@ class TlsTransport(SocketTransport):
             self._encrypt()
             return
         try:
-            self._tls.write(data)
+            self._write_plain(data)
         except ssl.SSLError:  # it is closed
             return
         SocketTransport.write(self, self._outgoing.read())
@@ -94,27 +131,15 @@ class TlsTransport(SocketTransport):
             self._end_tls()
         return super().close_silently()
 
+    # Opening: TCP, perhaps a tunnel, and the handshake.
+
     def _connected(self) -> None:
         """Have the proxy open a tunnel, or start the TLS handshake."""
-        if self._tunnel_request:
+        if tunnel_request := self._settings.tunnel_request:
             self._next_step = TlsTransport._read_proxy_response
-            SocketTransport.write(self, self._tunnel_request)
+            SocketTransport.write(self, tunnel_request)
         else:
-            self._handshake()
-
-    def _read(self) -> None:
-        try:
-            nbytes = self._receive(self._encrypted)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._on_end(error)
-            return
-        if nbytes:
-            self._incoming.write(self._encrypted[:nbytes])
-        else:
-            self._incoming.write_eof()
-        self._next_step(self)
+            self._start_handshake()
 
     def _read_proxy_response(self) -> None:
         """Read the proxy's response, and start the TLS handshake after it."""
@@ -127,61 +152,87 @@ class TlsTransport(SocketTransport):
             return
         if found:
             incoming.write(found[1])
-            self._next_step = TlsTransport._handshake
-            self._handshake()
+            self._start_handshake()
+
+    def _start_handshake(self) -> None:
+        self._connect_us = _clock() // 1000 - self._began_us
+        settings = self._settings
+        self._resumed = settings.sessions.take() if settings.sessions else None
+        self._tls = tls = settings.context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_hostname=settings.server_name,
+            session=self._resumed,
+        )
+        self._read_plain, self._write_plain = tls.read, tls.write
+        self._next_step = TlsTransport._handshake
+        self._began_us = _clock() // 1000  # what was before is not the server's: see ADR 63
+        self._handshake()
 
     def _handshake(self) -> None:
+        tls = cast("ssl.SSLObject", self._tls)
         try:
-            self._tls.do_handshake()
+            tls.do_handshake()
         except ssl.SSLWantReadError:
             self._send_records()
         except OSError as error:
             self._on_end(error)
         else:
+            now = _clock() // 1000
+            times = OpeningTimes(self._connect_us, now - self._began_us, now)
+            self._client.handshake_done(tls, times)
+            super()._connected()  # a request is sent together with the last of the handshake
             self._send_records()
-            self._next_step = TlsTransport._decrypt
-            super()._connected()
             if self._incoming.pending and self in self._poller.transports:
                 self._decrypt()  # the server may send first
+
+    def _connect_failed(self, error: OSError) -> None:
+        if not self.close_silently():
+            return
+        if self._tls:
+            self._client.connect_failed(0, *tls_errors.describe(error), kind="tls")
+        else:
+            reason = str(getattr(error, "reason", None) or "")  # of the proxy
+            self._client.connect_failed(error.errno or 0, reason, error.strerror or str(error))
+
+    # Reading and writing.
+
+    def _read(self) -> None:
+        incoming, encrypted = self._incoming, self._encrypted
+        try:
+            nbytes = self._receive(encrypted)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._on_end(error)
+            return
+        if nbytes:
+            incoming.write(encrypted[:nbytes])
+        else:
+            incoming.write_eof()
+        if self._is_connected:
+            self._decrypt()
+        else:
+            self._next_step(self)
 
     def _decrypt(self) -> None:
         """Pass on all that was received in one call: a server may split it into records."""
         read, incoming, buffer = self._read_plain, self._incoming, self._buffer
         nbytes, more = 0, 1
+        failure: ssl.SSLError | None = None
         try:
-            while more:
-                more = read(_MAX_PLAIN, buffer[nbytes:] if nbytes else buffer)
+            nbytes = more = read(_MAX_PLAIN, buffer)
+            while more and incoming.pending:
+                more = read(_MAX_PLAIN, buffer[nbytes:])
                 nbytes += more
-                if not incoming.pending:
-                    break
         except ssl.SSLWantReadError:
             self._send_records()  # TLS may have to respond: to a key update, for one
         except ssl.SSLError as error:
-            self._deliver(nbytes)
-            self._on_end(error)
-            return
-        self._deliver(nbytes)
-        if not more:  # the server's close_notify
-            self._on_end(None)
-
-    def _deliver(self, nbytes: int) -> None:
+            failure = error
         if nbytes:
             self._updated(nbytes)
-
-    def _on_end(self, error: OSError | None) -> None:
-        """Close the connection, or fail the attempt, since the server closed it or it failed."""
-        if not self._is_connected:
-            self._connect_failed(error or ConnectionError())
-        elif self in self._poller.transports:
-            if error is None or isinstance(error, ssl.SSLEOFError):
-                self._client.eof_received(orderly=error is None)
-            self.close(error)
-
-    def _connect_failed(self, error: OSError) -> None:
-        if self.close_silently():
-            reason = _reason(error)
-            message = error.strerror or str(error) or reason
-            self._client.connect_failed(error.errno or 0, reason, message)
+        if failure or not more:  # else 0 is the server's close_notify
+            self._on_end(failure)
 
     def _encrypt(self) -> None:
         """Encrypt and send what is buffered, as far as the socket accepts it."""
@@ -194,7 +245,7 @@ class TlsTransport(SocketTransport):
     def _encrypt_record(self) -> None:
         plain = self._plain
         try:
-            written = self._tls.write(plain[0])
+            written = self._write_plain(plain[0])
         except ssl.SSLError:  # it is closed
             plain.clear()
             return
@@ -216,19 +267,28 @@ class TlsTransport(SocketTransport):
         if records := self._outgoing.read():
             SocketTransport.write(self, records)
 
+    # Closing.
+
+    def _on_end(self, error: OSError | None) -> None:
+        """Close the connection, or fail the attempt, since the server closed it or it failed."""
+        if not self._is_connected:
+            self._connect_failed(error or ConnectionError())
+        elif self in self._poller.transports:
+            if error is None or isinstance(error, ssl.SSLEOFError):
+                self._client.eof_received(orderly=error is None)
+            self.close(error)
+
     def _end_tls(self) -> None:
         """Send close_notify or a pending alert, once; wait for none in return (RFC 9112, 9.8)."""
+        tls, sessions = self._tls, self._settings.sessions
+        if tls is None:
+            return
+        if sessions and self._is_connected:
+            sessions.put(tls, self._resumed)
         if self._unsent:  # inside a record nothing else can be sent
             return
         with contextlib.suppress(OSError):  # it would wait for the server's close_notify
-            self._tls.unwrap()
+            tls.unwrap()
         if records := self._outgoing.read():
             with contextlib.suppress(OSError):  # the server has gone, or takes nothing now
                 self._send(records)
-
-
-def _reason(error: OSError) -> str:
-    """Return the reason that TLS or the proxy gives; "" where the errno tells it."""
-    if isinstance(error, ssl.SSLEOFError):
-        return "closed in the handshake"
-    return str(getattr(error, "reason", None) or "")

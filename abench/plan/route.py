@@ -107,7 +107,8 @@ class TlsOptions:
 
     `authority` has the certificate authorities to trust instead of the system's; with `insecure`
     nothing is verified. `certificate` and `key` are those of the client. `name` is sent (SNI) and
-    verified instead of the host of the URL.
+    verified instead of the host of the URL. With `resume`, connections resume the sessions of
+    earlier ones.
     """
 
     authority: str | None = None
@@ -115,6 +116,7 @@ class TlsOptions:
     certificate: str | None = None
     key: str | None = None
     name: str | None = None
+    resume: bool = False
 
     def check(self, target: Target) -> None:
         """Raise ParameterError if these are not for `target`, or cannot be used."""
@@ -130,25 +132,18 @@ class TlsOptions:
 
     def context(self) -> ssl.SSLContext:
         """Return the SSL context of connections; raises ParameterError."""
-        context = ssl.create_default_context()
+        context = _trusting_anybody() if self.insecure else self._trusting(self.authority)
         context.set_alpn_protocols(["http/1.1"])
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.authority:
-            context = self._trusting(self.authority)
         if self.certificate:
             self._load_certificate(context, self.certificate)
         return context
 
     @staticmethod
-    def _trusting(authority: str) -> ssl.SSLContext:
+    def _trusting(authority: str | None) -> ssl.SSLContext:
         try:
-            context = ssl.create_default_context(cafile=authority)
+            return ssl.create_default_context(cafile=authority)
         except OSError as error:  # includes ssl.SSLError
             raise ParameterError("--cacert", f"{authority}: {_tls_error_reason(error)}") from None
-        context.set_alpn_protocols(["http/1.1"])
-        return context
 
     def _load_certificate(self, context: ssl.SSLContext, certificate: str) -> None:
         try:
@@ -159,6 +154,20 @@ class TlsOptions:
 
 
 SYSTEM_TRUST = TlsOptions()
+
+
+def _trusting_anybody() -> ssl.SSLContext:
+    """Return a context that knows no authorities.
+
+    OpenSSL looks for the issuer even if nobody asks, and reads the system's whole directory if it
+    finds none: that is two fifths of a handshake (docs/adr/0063-abench-over-tls.md).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if keys := os.environ.get("SSLKEYLOGFILE"):  # as default contexts have it
+        context.keylog_filename = keys
+    return context
 
 
 def _refuse_password() -> str:

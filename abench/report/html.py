@@ -13,7 +13,8 @@ from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.latency import PERCENTILES, Latency
-from abench.stats.results import Results
+from abench.stats.results import Results, distributions
+from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
 
 _PAGE = Template("""<!doctype html>
@@ -162,8 +163,7 @@ def _labelled(svg: str, label: str) -> str:
 
 def _latencies(report: Results) -> Iterator[str]:
     """Yield a row for each value, with a column for each distribution, to fit any width."""
-    distributions = {"service": report.service, "response": report.response}
-    latencies = {name: latency for name, latency in distributions.items() if latency}
+    latencies = distributions(report)
     yield _row("th", "latency", latencies)
     for name, *values in zip(_NAMES, *map(_values, latencies.values()), strict=True):
         yield _row("td", name, map(microseconds, values))
@@ -212,6 +212,7 @@ def _row(kind: str, name: str, cells: Iterable[str]) -> str:
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
     yield "traffic", phrases.describe_traffic(report)
+    yield from _tls_facts(report.tls)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
     if report.retried:
@@ -227,6 +228,13 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
     if report.client.cpu:
         yield "client", phrases.describe_client(report.client)
         yield "client memory", f"peak RSS {byte_size(report.client.peak_rss)} of the largest worker"
+
+
+def _tls_facts(tls: TlsResult | None) -> Iterator[tuple[str, str]]:
+    if tls and tls.version:
+        yield "TLS", phrases.describe_tls(tls)
+    if tls and tls.handshakes:
+        yield "handshakes", phrases.describe_handshakes(tls)
 
 
 def _environment(report: Results) -> Iterator[tuple[str, str]]:

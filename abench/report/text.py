@@ -21,7 +21,7 @@ from abench.stats import phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.latency import Latency
 from abench.stats.parts import Threshold
-from abench.stats.results import Results
+from abench.stats.results import Results, distributions
 from abench.stats.units import count, decimal, microseconds
 
 
@@ -66,9 +66,10 @@ def render(report: Results) -> RenderableType:
 
 
 def _heading(report: Results) -> Text:
-    return Text.assemble(
-        (phrases.describe_target(report), "bold"), "\n", (phrases.describe_load(report), "dim")
-    )
+    lines = [phrases.describe_load(report)]
+    if report.tls and report.tls.version:
+        lines.insert(0, phrases.describe_tls(report.tls))
+    return Text.assemble((phrases.describe_target(report), "bold"), "\n", ("\n".join(lines), "dim"))
 
 
 def _figures(report: Results) -> Table:
@@ -80,6 +81,8 @@ def _figures(report: Results) -> Table:
     )
     grid.add_row("traffic", phrases.describe_traffic(report))
     grid.add_row("requests", _outcomes(report))
+    if report.tls and report.tls.handshakes:
+        grid.add_row("handshakes", phrases.describe_handshakes(report.tls))
     if report.failed:
         grid.add_row("failures", Text(_pairs(report.failures), style="red"))
     for what, message in phrases.describe_samples(report):
@@ -119,13 +122,6 @@ def _statuses(status: dict[int, int]) -> Text:
         Text(f"{code} x {count(number)}", style="" if code < 400 else "red")
         for code, number in status.items()
     )
-
-
-def _distributions(report: Results) -> dict[str, Latency]:
-    """Return the distributions by name: one in a closed loop, two with a schedule."""
-    if report.response is None:
-        return {"": report.service}
-    return {"service": report.service, "response": report.response}
 
 
 def _gap(report: Results) -> list[RenderableType]:
@@ -171,7 +167,9 @@ class _Rows:
 
 def _latencies(report: Results) -> _Rows:
     names = ("min", "mean", *report.service.percentiles, "max")
-    rows = [(name, _cells(latency)) for name, latency in _distributions(report).items()]
+    found = distributions(report)
+    alone = len(found) == 1
+    rows = [("" if alone else name, _cells(latency)) for name, latency in found.items()]
     return _Rows("latency", names, rows)
 
 

@@ -2,10 +2,11 @@
 
 import re
 import resource
+import ssl
 import sys
 from dataclasses import replace
 
-from abench.client import connector
+from abench.client import connector, tls_errors
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
 from abench.system import procfs
@@ -29,9 +30,10 @@ def resolve(plan: Plan) -> Plan:
 
 
 def _error_reason(error: OSError) -> str:
-    """Return the operating system's message as the end of a sentence."""
-    reason = getattr(error, "verify_message", "") or error.strerror or str(error)
-    reason = _SSL_LOCATION.sub("", reason)
+    """Return the message of TLS or of the operating system as the end of a sentence."""
+    if isinstance(error, ssl.SSLError):
+        return tls_errors.describe(error).message
+    reason = _SSL_LOCATION.sub("", error.strerror or str(error))
     return reason[:1].lower() + reason[1:]
 
 

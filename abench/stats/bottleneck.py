@@ -11,6 +11,7 @@ from typing import Annotated
 from abench.stats.figure import Figure
 from abench.stats.phrases import describe_late, describe_silence
 from abench.stats.results import Results
+from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
 
 BUSY = 0.9  # of a core: an event loop needs the rest to sleep and wake up
@@ -232,6 +233,8 @@ def _evidence(report: Results) -> Iterable[str]:
         lag = microseconds(client.lag.percentiles["p99"])
         yield f"client: {shares} % of a core per worker, event-loop lag {lag} at p99"
     yield _little(report)
+    if report.tls and report.tls.handshakes:
+        yield _handshake_figures(report, report.tls)
     if report.server:
         yield _server_figures(report)
     if report.kernel:
@@ -262,6 +265,12 @@ def _little(report: Results) -> str:
     if report.schedule or in_flight > 0.9 * capacity:
         return text
     return f"{text}; the others were connecting, failing or delayed by this client"
+
+
+def _handshake_figures(report: Results, tls: TlsResult) -> str:
+    rate = decimal(tls.handshakes / report.duration_s if report.duration_s else 0.0)
+    share = significant(100 * tls.resumed_handshakes / tls.handshakes)
+    return f"TLS: {rate} handshakes/sec, {share} % of them resumed a session"
 
 
 def _server_figures(report: Results) -> str:

@@ -68,6 +68,10 @@ STAGE_RESPONSE = Figure(
 RESPONSE = STAGE_RESPONSE._replace(text=f"{STAGE_RESPONSE.text} Null in a closed loop.")
 
 
+OPENING = ("connect", "handshake", "request")
+"""The distributions that connections with TLS have which were opened while the clock ran."""
+
+
 def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram:
     """Return the service or response times of successes, and the longer waits at the end.
 

@@ -11,6 +11,7 @@ from abench.stats.parts import (
 )
 from abench.stats.results import Results
 from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
+from abench.stats.tls_results import TlsResult
 from abench.stats.units import (
     byte_size,
     count,
@@ -49,6 +50,23 @@ def describe_load(report: Results) -> str:
     if expected := plan.expect.words():
         parts.append(f"expecting {' or '.join(expected)}")
     return ", ".join(parts)
+
+
+def describe_tls(tls: TlsResult) -> str:
+    """Return the version, the cipher and the certificate, of a run with a handshake."""
+    parts = [tls.version or "", tls.cipher or ""]
+    if found := tls.certificate:
+        parts.append(f"certificate of {found.subject} by {found.issuer}")
+        parts.append(f"valid until {found.expires_at[:10]}")
+    elif not tls.verified:
+        parts.append("certificate not verified")
+    return ", ".join(parts)
+
+
+def describe_handshakes(tls: TlsResult) -> str:
+    """Return how many handshakes the run made, by kind."""
+    full, resumed = count(tls.full_handshakes), count(tls.resumed_handshakes)
+    return f"{full} full{SEPARATOR}{resumed} resumed"
 
 
 def describe_traffic(report: Results) -> str:

@@ -25,7 +25,9 @@ _KNOWN = frozenset(
         *("--pipeline", "-X", "--method", "--quiet", "--no-keepalive", "--http10", "--http09"),
     )
 )
-_FLAGS = frozenset({"--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k"})
+_FLAGS = frozenset(
+    ("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume")
+)
 _LONG = {
     "-H": "--header",
     "-d": "--data",

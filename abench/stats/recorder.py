@@ -4,6 +4,7 @@ import time
 from collections import Counter
 
 from abench.stats import samples
+from abench.stats.handshakes import HandshakeRecorder
 from abench.stats.histogram import Histogram
 from abench.stats.samples import MAX_PER_KIND, REDIRECT, Sample
 from abench.stats.summary import Summary
@@ -35,6 +36,7 @@ class Recorder:
         "_status",
         "_statuses",
         "_unanswered",
+        "handshakes",
         "response",
         "retried",
         "service",
@@ -43,6 +45,7 @@ class Recorder:
     def __init__(self, request_size: int = 0) -> None:
         self.service: list[int] = []
         self.response: list[int] = []
+        self.handshakes = HandshakeRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._parsed = 0  # how many of `service` were parsed, not recognized
@@ -123,6 +126,7 @@ class Recorder:
             bytes_received=self._bytes,
             bytes_sent=self._take_sent(),
             retried=self.retried,
+            handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
         if self._bytes or self.service or self._failures:

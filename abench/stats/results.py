@@ -12,7 +12,7 @@ from abench.stats import derivation
 from abench.stats.derivation import Run
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
-from abench.stats.latency import RESPONSE, SERVICE, Latency
+from abench.stats.latency import OPENING, RESPONSE, SERVICE, Latency
 from abench.stats.parts import (
     TCP_COUNTERS,
     ClientUsage,
@@ -28,6 +28,7 @@ from abench.stats.parts import (
 from abench.stats.planned import Planned
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
+from abench.stats.tls_results import TlsResult, tls_result
 from abench.system.procfs import TcpCounters
 
 NONE_WAITING = Unanswered(0, 0)
@@ -212,7 +213,7 @@ class Results:
             read=known_failures,
             gate=Gate("stale", of="total", item="stale"),
             items=FAILURES,
-            schema={"required": list(FAILURE_KINDS)},
+            schema={"required": [kind for kind in FAILURE_KINDS if kind != "tls"]},  # as early ones
         ),
     ]
     reasons: Annotated[
@@ -274,6 +275,15 @@ class Results:
     ] = 0
     service: Annotated[Latency, SERVICE._replace(of=derivation.service)]
     response: Annotated[Latency | None, RESPONSE._replace(of=derivation.response)]
+    tls: Annotated[
+        TlsResult | None,
+        Figure(
+            "TLS",
+            "What TLS was spoken, and how connections were opened. Null for http://.",
+            later=True,
+            of=tls_result,
+        ),
+    ] = None
     schedule: Annotated[
         RunSchedule | None,
         Figure(
@@ -434,6 +444,13 @@ class Results:
 
     def _per_second(self, count: int) -> float:
         return count / self.duration_s if self.duration_s else 0.0
+
+
+def distributions(results: Results) -> dict[str, Latency]:
+    """Return the distributions of the whole run that a report shows, by name."""
+    opening = {name: getattr(results.tls, name) for name in OPENING} if results.tls else {}
+    found = {"service": results.service, "response": results.response, **opening}
+    return {name: latency for name, latency in found.items() if latency}
 
 
 def build_results(plan: Plan, summary: Summary) -> Results:

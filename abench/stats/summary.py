@@ -13,6 +13,7 @@ from typing import Annotated
 from abench.stats import counts
 from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, MAX, SORTED, SUM, Rule
 from abench.stats.coverage import Coverage
+from abench.stats.handshakes import Handshakes
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
 from abench.stats.samples import Sample, merge_samples
@@ -22,6 +23,7 @@ from abench.stats.time_series import TimeSeries
 REPORT_INTERVAL_S = 0.2  # how often a process sends its counts
 FAILURES = {
     "connect": ("Connect", "The connection could not be opened; `reasons` says why."),
+    "tls": ("TLS", "The connection was opened, but not TLS on it; `reasons` says why."),
     "timeout": ("Timeout", "No complete response within `timeout_s`."),
     "reset": ("Reset", "The connection ended before the response was complete."),
     "stale": (
@@ -73,6 +75,7 @@ _STAGES = Rule(
     lambda stages: {number: one.encode() for number, one in stages.items()},
     lambda plain: {int(number): StageStats.decode(one) for number, one in plain.items()},
 )
+_HANDSHAKES = Rule(counts.merge_into, Handshakes.encode, Handshakes.decode)
 _SAMPLES = Rule(
     lambda one, other: merge_samples([*one, *other]) if other else one,
     lambda samples: list(map(asdict, samples)),
@@ -106,6 +109,7 @@ class Summary:
         `samples`: the first failures of each kind, and the first redirects.
 
     Connections and workers:
+        `handshakes`: of connections with TLS that were opened while the clock ran.
         `open_connections`: when the clock started.
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
@@ -134,6 +138,7 @@ class Summary:
     samples: Annotated[list[Sample], _SAMPLES] = field(default_factory=list)
     bytes_received: Annotated[int, SUM] = 0
     bytes_sent: Annotated[int, SUM] = 0
+    handshakes: Annotated[Handshakes, _HANDSHAKES] = field(default_factory=Handshakes)
     open_connections: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0

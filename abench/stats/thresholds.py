@@ -9,13 +9,15 @@ from typing import Any, cast
 
 from abench.errors import ParameterError
 from abench.stats.figure import Entry, Gate, entries, without_none
-from abench.stats.latency import Latency, latencies_with_waits
+from abench.stats.histogram import Histogram
+from abench.stats.latency import OPENING, Latency, latencies_with_waits
 from abench.stats.parts import Threshold
 from abench.stats.results import Results
 from abench.stats.units import decimal, microseconds, significant
 
 _CONDITION = re.compile(
-    r"\s*(?:(?P<which>service|response)\.)?(?P<metric>[a-z]+|p\d{1,2}(?:\.\d{1,4})?)\s*"
+    rf"\s*(?:(?P<which>service|response|{'|'.join(OPENING)})\.)?"
+    r"(?P<metric>[a-z]+|p\d{1,2}(?:\.\d{1,4})?)\s*"
     r"(?P<sign>[<>]=?)\s*(?P<value>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>%|/s|us|ms|s|)\s*"
 )
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
@@ -140,14 +142,19 @@ class Condition:
         if self.metric in _METRICS:
             seconds = _METRICS[self.metric].measure(report)
             return None if seconds is None else seconds * 1e6
-        histogram = latencies_with_waits(
-            report.summary, self.which or ("response" if report.response else "service")
-        )
+        histogram = self._distribution(report)
         if self.metric in _LATENCIES:
             value: float | None = getattr(histogram, self.metric)
             return value
         percent = float(self.metric[1:])
         return histogram.percentiles([percent])[percent]
+
+    def _distribution(self, report: Results) -> Histogram:
+        which = self.which or ("response" if report.response else "service")
+        if which in OPENING:
+            found: Histogram = getattr(report.summary.handshakes, which)
+            return found
+        return latencies_with_waits(report.summary, which)
 
 
 def _units(metric: str) -> tuple[str, ...]:

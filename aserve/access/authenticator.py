@@ -163,12 +163,24 @@ class _Attempt(NamedTuple):
 
 
 def _parse(authorization: str) -> tuple[bytes, bytes] | None:
-    """Return the user and the password of Basic credentials (RFC 7617), None if they are none."""
+    """Return the user and the password of Basic credentials (RFC 7617), None if they are none.
+
+    Both are in UTF-8, as the challenge says; some clients send Latin-1 all the same.
+    """
     if len(authorization) > _MAX_SIZE:
         return None
     try:
         pair = b64decode(authorization[len(_SCHEME) :].strip(), validate=True)
     except (binascii.Error, ValueError):
         return None
-    user, colon, password = pair.partition(b":")
+    user, colon, password = _in_utf8(pair).partition(b":")
     return (user, password) if colon else None
+
+
+def _in_utf8(text: bytes) -> bytes:
+    """Return a text in UTF-8, whichever of both it is in: hardly any text of Latin-1 is valid."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
+    return text

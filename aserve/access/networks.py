@@ -1,10 +1,14 @@
-"""Which clients are served at all, by their addresses."""
+"""Which clients are served at all, and which peers are proxies that are trusted: by addresses."""
 
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
+UNIX = "unix"
+"""In place of a network: whoever connects by a Unix socket."""
+
 _MAX_REMEMBERED = 4_096
+_MIN_PREFIXES = {4: 8, 6: 16}  # bits: nobody has all of a wider network of public addresses
 
 
 class ClientNetworks:
@@ -23,6 +27,27 @@ class ClientNetworks:
     def _is_denied(self, client: str) -> bool:
         is_allowed = not self._allow or _is_in(client, self._allow)
         return not is_allowed or _is_in(client, self._deny)
+
+
+class TrustedPeers:
+    """Decides who is believed. trusted: networks, addresses, and UNIX; else raises ValueError."""
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        texts = set(trusted)
+        self.has_unix = UNIX in texts
+        """Whether those are trusted that connect by a Unix socket."""
+        self._networks = tuple(map(ip_network, texts - {UNIX}))
+        self.has_address = lru_cache(maxsize=_MAX_REMEMBERED)(self._has_address)
+        """Tells whether an address is that of one who is trusted."""
+
+    def _has_address(self, address: str) -> bool:
+        return _is_in(address, self._networks)
+
+
+def is_wide(text: str) -> bool:
+    """Tell whether a network in settings is so wide that strangers are in it."""
+    network = ip_network(text)
+    return network.prefixlen < _MIN_PREFIXES[network.version] and not network.is_private
 
 
 def network_error(text: str) -> str:

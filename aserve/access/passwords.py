@@ -15,6 +15,8 @@ MAX_BCRYPT_SIZE = 72
 _MAX_BCRYPT_COST = 16  # 5 s
 _MAX_ARGON2_KIB = 1 << 20
 _MAX_ARGON2_PASSES = 64
+_MAX_ARGON2_WORK = 1 << 20  # KiB that all passes fill: 5 s
+_MAX_ARGON2_LANES = 16  # each is a thread
 _BCRYPT_COST = 12
 # OWASP's password storage cheat sheet: 46 MiB and one pass.
 _ARGON2_KIB, _ARGON2_PASSES, _ARGON2_LANES = 47_104, 1, 1
@@ -91,10 +93,7 @@ class Argon2Hash:
         match = _ARGON2.fullmatch(text)
         if not match:
             raise ValueError("the argon2id hash is not complete")
-        if not 8 <= int(match[1]) <= _MAX_ARGON2_KIB:
-            raise ValueError(f"the memory of argon2id must be from 8 to {_MAX_ARGON2_KIB} KiB")
-        if not 1 <= int(match[2]) <= _MAX_ARGON2_PASSES:
-            raise ValueError(f"the passes of argon2id must be from 1 to {_MAX_ARGON2_PASSES}")
+        _check_argon2(*map(int, match.groups()))
         self._hash = text.encode()
         _library("argon2", "argon2id")
         low_level = import_module("argon2.low_level")
@@ -107,6 +106,23 @@ class Argon2Hash:
             return self._verify(self._hash, password, self._kind) is True
         except self._mismatch:
             return False
+
+
+def _check_argon2(memory: int, passes: int, lanes: int) -> None:
+    """Raise ValueError for a hash that no password has, or whose check takes too much.
+
+    memory: KiB. RFC 9106 section 3.1: at least eight of them for each lane.
+    """
+    if not 1 <= lanes <= _MAX_ARGON2_LANES:
+        raise ValueError(f"the lanes of argon2id must be from 1 to {_MAX_ARGON2_LANES}")
+    if not 8 * lanes <= memory <= _MAX_ARGON2_KIB:
+        limits = f"from {8 * lanes} to {_MAX_ARGON2_KIB} KiB"
+        raise ValueError(f"the memory of argon2id must be {limits}")
+    if not 1 <= passes <= _MAX_ARGON2_PASSES:
+        raise ValueError(f"the passes of argon2id must be from 1 to {_MAX_ARGON2_PASSES}")
+    if memory * passes > _MAX_ARGON2_WORK:
+        limit = _MAX_ARGON2_WORK // memory
+        raise ValueError(f"with so much memory, the passes of argon2id must be at most {limit}")
 
 
 def parse_hash(text: str) -> Secret:

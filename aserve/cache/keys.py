@@ -21,18 +21,19 @@ _SHORT_HEAD_SIZE = 1_024  # bytes; 512 longer ones would take megabytes that are
 # would cause a wrong response.
 _IRRELEVANT_HEADERS = frozenset({"accept", "connection", "content-length", "host"})
 
-# Headers that make each head unique, and affect neither the response nor its line in the log.
+# Headers that make each head unique, and affect neither the response nor its line in the log. What
+# trusted proxies say in them is a part of the partition (KeyedOn.proxied_partition_key).
 _UNIQUE_HEADERS = (
     *("Cookie", "Traceparent", "Tracestate", "X-Request-Id", "X-Correlation-Id"),
-    "X-Forwarded-For",
+    *("X-Forwarded-For", "X-Real-Ip", "Forwarded"),
 )
 
 
 class ConnectionFacts(NamedTuple):
-    """What is the same for all requests of one connection.
+    """What is the same for all requests of one client on one connection.
 
     client: the client's address, "-" if it has none. scheme: "http" or "https". server_name: the
-    name that the client asked for in its TLS handshake, "" without one.
+    name that was asked for in the TLS handshake of the connection, "" without one.
     """
 
     client: str = "-"
@@ -92,8 +93,19 @@ class KeyedOn(NamedTuple):
         """Return the part of the cache for connections of which this is visible; b"" for all."""
         if not self.has_partitions:
             return b""
-        decisive = visible if self.client else visible._replace(client=NO_FACTS.client)
-        return repr(tuple(decisive)).encode()
+        return repr(tuple(self._decisive(visible))).encode()
+
+    def proxied_partition_key(self, visible: ConnectionFacts, host: str) -> bytes:
+        """Return the part of the cache for clients of trusted proxies of which this is visible.
+
+        Never one that connections without a proxy have: the same head may mean something else
+        there. host: what the proxy says that the client has asked for, "" if it does not say.
+        """
+        decides = any(name.lower() == "host" for name in self.headers)
+        return repr((*self._decisive(visible), host if decides else "")).encode()
+
+    def _decisive(self, visible: ConnectionFacts) -> ConnectionFacts:
+        return visible if self.client else visible._replace(client=NO_FACTS.client)
 
 
 NOTHING_ELSE = KeyedOn()
@@ -178,6 +190,6 @@ def _pattern_of(names: Iterable[str]) -> re.Pattern[bytes]:
 
 def _spellings(word: str) -> str:
     """Return a pattern for the usual spellings of a word: Id, id, ID; others are left alone."""
-    count = len(word) if word == "Id" else 1
+    count = len(word) if word in {"Id", "Ip"} else 1
     initial = "".join(f"[{letter.upper()}{letter.lower()}]" for letter in word[:count])
     return initial + word[count:]

@@ -27,7 +27,8 @@ hosts = _offer(
     {
         "localhost": "this machine only",
         "0.0.0.0": "all IPv4 addresses",  # noqa: S104
-        "::": "all addresses",
+        "*": "all addresses",
+        "unix:/run/aserve.sock": "a Unix socket",
     }
 )
 allowed_hosts = _offer({"local": "this machine's names", "any": "every name", "dev.test": "a name"})
@@ -78,6 +79,13 @@ groups = _offer(
 networks = _offer(
     {"127.0.0.0/8": "this machine", "192.168.0.0/16": "a home", "10.0.0.0/8": "", "fd00::/8": ""}
 )
+proxies = _offer(
+    {"127.0.0.1": "this machine", "10.0.0.0/8": "", "172.16.0.0/12": "Docker", "unix": "a socket"}
+)
+rates = _offer(
+    {"100/s": "and as many at once", "100/s:500": "500 at once", "600/m": "", "off": "any number"}
+)
+bandwidths = _offer({"1M": "a second, for each connection", "5M": "", "off": "no limit"})
 shares = _offer({"on": "those of this user", "off": "no links"})
 lifetimes = _offer({"1h": "an hour", "1d": "a day", "7d": "the default", "never": "no end"})
 write_areas = _offer(
@@ -86,6 +94,8 @@ write_areas = _offer(
 conflicts = _offer(
     {"error": "refuse it, the default", "replace": "the old file goes", "rename": "another name"}
 )
+stops = _offer({"2h": "two hours", "1-download": "", "3-downloads": "", "1d,5-downloads": ""})
+times = _offer({"90s": "", "15m": "", "2h": "", "1d": ""})
 workers = _offer({"auto": "one per CPU", "1": "the default", "2": "", "4": "", "8": ""})
 dispatches = _offer(dict.fromkeys(DISPATCHES, ""))
 access_logs = _offer({"off": "no log, not even on a terminal", "-": "standard output"})

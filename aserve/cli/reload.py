@@ -55,7 +55,14 @@ def _choose(servers: list[RunningServer], port: int | None) -> RunningServer | N
 
 
 def _ambiguous(servers: list[RunningServer], port: int | None) -> str:
-    listed = ", ".join(f"{server.port} (process {server.pid})" for server in servers)
+    listed = ", ".join(f"{_place(server)} (process {server.pid})" for server in servers)
     if port:
         return f"several servers run on port {port}: {listed}; send SIGHUP to the process"
-    return f"several servers run, on the ports {listed}; name one: aserve reload PORT"
+    return (
+        f"several servers run, on the ports {listed}; name one: aserve reload PORT, or send SIGHUP"
+        " to its process"
+    )
+
+
+def _place(server: RunningServer) -> str:
+    return str(server.port or "of a Unix socket")

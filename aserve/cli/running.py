@@ -10,12 +10,11 @@ from aserve.cli.access_log_option import OpenedLog
 from aserve.cli.current_configuration import CurrentConfiguration
 from aserve.cli.exit_codes import FAILED, OK
 from aserve.config.settings import Settings
-from aserve.server.inheritance import Inherited
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import duplicate
-from aserve.server.manager import Reloading
 from aserve.server.orders import OrderReceiver
 from aserve.server.process import serve
+from aserve.server.reloading import Reloading
 from aserve.server.shutdown_report import format_remaining
 from aserve.server.signals import WORKER_SIGNALS, Signals, call_on_signal
 from aserve.server.single_process import SingleProcess
@@ -23,6 +22,7 @@ from aserve.server.single_process import SingleProcess
 if TYPE_CHECKING:
     from aserve.observability.access_log import AccessLog
     from aserve.observability.log_process import LogProcess
+    from aserve.server.auto_stop import AutoStop
     from aserve.transport.observers import ResponseObserver
 
 PrintLine = Callable[[str], None]
@@ -32,14 +32,13 @@ def run(
     settings: Settings,
     current: CurrentConfiguration,
     signals: Signals,
-    listeners: Sequence[Sequence[socket]],
+    groups: ListenerGroups,
     print_line: PrintLine,
     reloading: Reloading,
 ) -> int:
     """Serve until a signal; return the exit code."""
-    groups = ListenerGroups(listeners)
     if reloading.inherited.is_worker:
-        _run_stand_in(settings, current, groups, reloading.inherited)
+        _run_stand_in(settings, current, groups, reloading)
         return OK
     if settings.workers == 1 and not settings.model_info.forks:
         _run_alone(settings, current.log, signals, groups, print_line, reloading)
@@ -48,7 +47,7 @@ def run(
     from aserve.server.supervisor import Supervisor
 
     remaining = RemainingReports(print_line)
-    run_worker = partial(_run_worker, current, remaining.send)
+    run_worker = partial(_run_worker, current, reloading.auto_stop, remaining.send)
     supervisor = Supervisor(settings, groups, run_worker, signals, remaining, reloading)
     return OK if supervisor.run() else FAILED
 
@@ -66,7 +65,7 @@ def _run_alone(
     reopen = log.reopen if log else lambda: None
     manager = SingleProcess(settings, groups, signals, reopen, reloading)
     manager.start()
-    observer = log.record if log else None
+    observer = _observing(reloading.auto_stop, log.record if log else None)
 
     def report(responses: int, connections: int) -> None:
         manager.on_stopping()
@@ -91,13 +90,15 @@ def _run_alone(
 
 
 def _run_stand_in(
-    settings: Settings, current: CurrentConfiguration, groups: ListenerGroups, inherited: Inherited
+    settings: Settings, current: CurrentConfiguration, groups: ListenerGroups, reloading: Reloading
 ) -> None:
     """Serve as a worker of the program that has started this one."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # only that program acts on what comes from outside
+    inherited = reloading.inherited
     orders, (lifeline,) = inherited.open_orders(), inherited.lifeline
-    _run_worker(current, lambda *_: None, settings, groups.sockets, lifeline, orders)
+    run_worker = partial(_run_worker, current, reloading.auto_stop, lambda *_: None)
+    run_worker(settings, groups.sockets, lifeline, orders)
 
 
 def _print_remaining(print_line: PrintLine, responses: int, connections: int) -> None:
@@ -105,8 +106,15 @@ def _print_remaining(print_line: PrintLine, responses: int, connections: int) ->
         print_line(line)
 
 
+def _observing(
+    auto_stop: "AutoStop | None", observer: "ResponseObserver | None"
+) -> "ResponseObserver | None":
+    return auto_stop.observing(observer) if auto_stop else observer
+
+
 def _run_worker(
     current: CurrentConfiguration,
+    auto_stop: "AutoStop | None",
     report_remaining: Callable[[int, int], None],
     settings: Settings,
     listeners: Sequence[socket],
@@ -123,6 +131,7 @@ def _run_worker(
     elif opened_log:
         log = _write_log(opened_log)
         observer = log.record
+    observer = _observing(auto_stop, observer)
     try:
         serve(settings, listeners, observer, signals.stop, lifeline, report_remaining, orders)
     finally:

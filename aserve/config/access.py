@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aserve.access.logins import parse_login, read_logins
-from aserve.access.networks import network_error
+from aserve.access.networks import UNIX, network_error
 from aserve.access.rights import ANYONE, GROUPS, NOBODY, USERS, Rights, unknown_users
 from aserve.config.checks import Errors, each_value
+from aserve.config.groups import MARK, members, parse_groups
 from aserve.config.root import Root, named_paths, shown_path
 from aserve.config.shares import store_error, store_files
 from aserve.config.value_kinds import Many
@@ -60,13 +61,33 @@ def login_errors(settings: "Settings") -> Errors:
 
 def access_errors(settings: "Settings") -> Errors:
     """Yield what is wrong with who may do what, once all users are known."""
-    for setting in ("allow", "deny"):
+    for setting in ("allow", "deny", "proxy_trust"):
         for item, text in each_value(settings, setting):
-            if reason := network_error(text):
+            is_network = setting != "proxy_trust" or text != UNIX
+            if is_network and (reason := network_error(text)):
                 yield item, reason
+    yield from proxy_errors(settings)
+    if settings.rate:
+        yield from _rate_errors(settings.rate)
     for setting in ("readers", "writers") if settings.root else ():
-        if reason := names_error(getattr(settings, setting), settings.users):
+        named = getattr(settings, setting)
+        if reason := names_error(named, settings.users, parse_groups(settings.groups)):
             yield setting, reason
+
+
+def proxy_errors(settings: "Settings") -> Errors:
+    """Yield what is missing where proxies begin connections with headers."""
+    if settings.proxy_protocol and not settings.proxy_trust:
+        yield "proxy_protocol", "needs proxy_trust: which peers may say who the client is"
+
+
+def _rate_errors(rate: str) -> Errors:
+    from aserve.access.rates import parse_rate  # noqa: PLC0415 - not needed without a rate
+
+    try:
+        parse_rate(rate)
+    except ValueError as error:
+        yield "rate", str(error)
 
 
 def share_errors(settings: "Settings") -> Errors:
@@ -104,19 +125,25 @@ def user_of(login: str) -> str:
     return login.partition(":")[0]
 
 
-def names_error(names: Sequence[str], users: Collection[str]) -> str:
+def names_error(names: Sequence[str], users: Collection[str], groups: Collection[str]) -> str:
     """Return what is wrong with names of readers or writers, "" if nothing is."""
-    if unknown := unknown_users(names, users):
+    known = {f"{MARK}{group}" for group in groups}
+    if missing := [one for one in names if one.startswith(MARK) and one not in known]:
+        others = f"only {', '.join(sorted(known))}" if known else "since groups has none"
+        return f"there is no group {missing[0]!r}, {others}"
+    if unknown := unknown_users(names, {*users, *known}):
         return f"there is no user {unknown[0]!r}, only {', '.join((*GROUPS, *sorted(users)))}"
     if len(names) > 1 and (alone := [one for one in (ANYONE, NOBODY) if one in names]):
         return f"{alone[0]} says all, so that no other can be named"
     return ""
 
 
-def rights_of(readers: Sequence[str], writers: Sequence[str], *, has_users: bool) -> Rights:
+def rights_of(settings: "Settings") -> Rights:
     """Return the rights that settings give; those that are not named belong to all users."""
-    usual = (USERS,) if has_users else (ANYONE,)
-    return Rights(frozenset(readers or usual), frozenset(writers or usual))
+    usual = (USERS,) if settings.users else (ANYONE,)
+    groups = parse_groups(settings.groups)
+    both = settings.readers or usual, settings.writers or usual
+    return Rights(*(frozenset(members(names, groups)) for names in both))
 
 
 def is_open_to_all(rights: Rights) -> bool:

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,10 @@ from aserve.config.environment import CONFIG_VARIABLE, given_variables
 from aserve.config.given import Given, given_options, given_table
 from aserve.config.kinds import KINDS, PROGRAM_KINDS
 from aserve.config.names import NamedSettingError, Sources, option_of
-from aserve.config.processes import DEFAULT_HOST
+from aserve.config.processes import ALL_ADDRESSES, DEFAULT_HOST
 from aserve.config.settings import Settings, SettingsError
 from aserve.config.site_tables import TABLES, given_sites
+from aserve.config.stop_limits import StopAfter
 from aserve.config.virtual_hosts import usual_allowed_hosts
 from aserve.http1.limits import Limits
 from aserve.transport.registry import DEFAULT, MODELS, default_workers
@@ -31,14 +33,19 @@ class Configuration(NamedTuple):
     """All that was given, and the defaults of the rest.
 
     file: what aserve.toml says, None if there is none. sources: of all values, also of those that
-    are no Settings: access_log, open and quiet.
+    are no Settings, which follow here: what the program itself does. idle_exit: seconds without a
+    request after which it ends, 0 for never.
     """
 
     settings: Settings
     sources: Sources
     file: Table | None = None
     access_log: str | None = None
+    lan: bool = False
     open: bool = False
+    port_file: str | None = None
+    stop_after: StopAfter = StopAfter()
+    idle_exit: int = 0
     quiet: bool = False
     watch_config: bool = False
 
@@ -56,10 +63,19 @@ def read_configuration(
     options = dict(options)
     file = _find_file(options.pop("config", None), environment)
     from_line = given_options({"root": paths, **options} if paths else options)
-    given = from_line.over(given_variables(environment))
+    each = [from_line, given_variables(environment)]
     if file:
-        given = given.over(given_table(file, own_keys=TABLES)).over(given_sites(file))
-    return _compose(given, file)
+        each += [given_table(file, own_keys=TABLES), given_sites(file)]
+    for given in each:
+        _check_address(given)
+    return _compose(reduce(Given.over, each), file)
+
+
+def _check_address(given: Given) -> None:
+    """Reject two addresses from one source; of several sources, the first one has the address."""
+    if given.values.get("lan") and "host" in given.values:
+        reason = "listens on all addresses: leave it out, or leave out host"
+        raise SettingsError(given.sources["lan"].label, reason)
 
 
 def _find_file(option: str | None, environment: Mapping[str, str]) -> Table | None:
@@ -75,17 +91,19 @@ def _find_file(option: str | None, environment: Mapping[str, str]) -> Table | No
 
 
 def _compose(given: Given, file: Table | None) -> Configuration:
-    values = dict(given.values)
+    values, sources = dict(given.values), dict(given.sources)
+    if values.get("lan"):
+        values["host"], sources["host"] = ALL_ADDRESSES, sources["lan"]
     program = {name: values.pop(name) for name in PROGRAM_KINDS if name in values}
     values.setdefault("root", {} if "sites" in values else Path())
     if "sites" not in values:
         values.setdefault("allowed_hosts", _usual_allowed_hosts(values.get("host", DEFAULT_HOST)))
     values.setdefault("workers", default_workers(values.get("model", DEFAULT)))
     values["limits"] = Limits(**values.get("limits", {}))
-    with named_by(given.sources):
-        settings = Settings(**values, sources=given.sources)
+    with named_by(sources):
+        settings = Settings(**values, sources=sources)
         _check_model_options(settings, given.values.keys() - PROGRAM_KINDS.keys())
-    return Configuration(settings, given.sources, file, **program)
+    return Configuration(settings, sources, file, **program)
 
 
 def _usual_allowed_hosts(host: str) -> tuple[str, ...]:

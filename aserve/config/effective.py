@@ -30,6 +30,8 @@ def format_configuration(configuration: Configuration) -> str:
     settings, sources = configuration.settings, configuration.sources
     values = {name: getattr(settings, name) for name in _named(settings)}
     values |= {name: getattr(configuration, name) for name in PROGRAM_KINDS}
+    if configuration.lan:
+        del values["host"]  # a file has only one of both
     pairs = {name: _written(KINDS[name], value) for name, value in values.items()}
     lines: list[str] = []
     for name, value in pairs.items():

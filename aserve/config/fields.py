@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aserve.config.compression import COMPRESS, COMPRESS_MEMORY
+from aserve.config.groups import GroupTable
 from aserve.config.headers import CACHE, ETAGS, HeaderTable
 from aserve.config.listings import LISTINGS
 from aserve.config.names import Sources
@@ -29,9 +30,10 @@ class SettingFields:
     root: Root
     """The directory or file to serve, or several by their names in URLs."""
     host: str = DEFAULT_HOST
-    """A name or an address; the server listens on all addresses of the name."""
+    """A name or an address; the server listens on all addresses of the name. Or a Unix socket, as
+    "unix:/run/aserve.sock,mode=660,group=www" or "unix:@name"."""
     port: int | None = None
-    """None for 8000 or the next free one, 0 for any free one."""
+    """None for 8000 or the next free one, 0 for any free one. A Unix socket has none."""
     workers: int = 1
     """How many processes serve."""
     threads: int | None = None
@@ -140,15 +142,27 @@ class SettingFields:
     """Users and their passwords, each "user:password" or "user:hash"."""
     htpasswd: str = ""
     """A file with users and hashes of their passwords, of bcrypt or argon2id; "" for none."""
+    groups: tuple[str, ...] | GroupTable = ()
+    """Groups of users, each "name=user,user", or a mapping; readers and writers say "@name"."""
     readers: tuple[str, ...] = ()
-    """Who may read: names of users, or "users", "anyone" or "nobody"; () is all users if there are
-    any, or else anyone."""
+    """Who may read: names of users, "@" and those of groups, or "users", "anyone" or "nobody"; ()
+    is all users if there are any, or else anyone."""
     writers: tuple[str, ...] = ()
     """Who may change files, where they may be changed at all; as for readers."""
     allow: tuple[str, ...] = ()
     """Networks such as "10.0.0.0/8", or addresses: if there are any, others are not served."""
     deny: tuple[str, ...] = ()
     """Networks or addresses of clients that are not served, also if they are in allow."""
+    proxy_trust: tuple[str, ...] = ()
+    """Networks or addresses of proxies that say who the client is, by Forwarded or X-Forwarded-For;
+    "unix" for those that connect by a Unix socket."""
+    proxy_protocol: bool = False
+    """Whether these proxies begin every connection with a header of the PROXY protocol."""
+    rate: str = ""
+    """How often each client may ask: "100/s", "10/m:30" with a burst, "" for any number; more:
+    429."""
+    bandwidth: int = 0
+    """How many bytes of responses are sent a second on each connection, 0 for no limit."""
     share: str = ""
     """Where links to one file or folder are kept, which `aserve share` makes: a file; on, that of
     this user; "" for no links."""
@@ -164,6 +178,8 @@ class SettingFields:
     certificate."""
     https: bool = False
     """Whether the server speaks TLS with a certificate of its own authority, for this machine."""
+    share_ca: bool = False
+    """Whether the certificate of that authority is sent at /.aserve/ca.pem, by http as well."""
     http_redirect: int | None = None
     """A second port, whose clients are led from http to https; None for none."""
     hsts: int = 0

@@ -38,14 +38,24 @@ class Given(NamedTuple):
     def over(self, other: "Given") -> "Given":
         """Return these values, and those of another source that are not among them.
 
-        A list replaces a list, but each limit is a value of its own.
+        A list replaces a list, but each limit is a value of its own. With lan there is no host,
+        and with a host no lan.
         """
         values = {**other.values, **self.values}
         if _LIMITS in values:
             values[_LIMITS] = {**other.values.get(_LIMITS, {}), **self.values.get(_LIMITS, {})}
-        replaced = self.values.keys() - {_LIMITS}
+        replaced = self.values.keys() - {_LIMITS} | self._excluded
+        for name in self._excluded:
+            values.pop(name, None)
         kept = [name for name in other.sources if name.partition("[")[0] not in replaced]
         return Given(values, {**{name: other.sources[name] for name in kept}, **self.sources})
+
+    @property
+    def _excluded(self) -> set[str]:
+        """What no other source says: the address that these values have is another one."""
+        if self.values.get("lan"):
+            return {"host"}
+        return {"lan"} if "host" in self.values else set()
 
 
 def given_options(options: Mapping[str, Any]) -> Given:
@@ -127,7 +137,7 @@ def _items(value: object) -> Iterator[tuple[str | int, ...]]:
 
 def in_directory(name: str, value: Any, directory: Path) -> Any:
     """Return a value with what is relative in it beginning in a directory."""
-    if name == "access_log" and value not in _NO_FILES:
+    if name == "port_file" or (name == "access_log" and value not in _NO_FILES):
         return str(directory / _at_home(value))
     if name in {"cert", "key"}:
         return tuple(str(directory / _at_home(path)) for path in value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aserve.config.access import Secrets
+from aserve.config.groups import group_texts
 from aserve.config.headers import parse_cache
 from aserve.config.limit_values import limit_values, parse_limits
 from aserve.config.names import is_negated
@@ -16,6 +17,12 @@ from aserve.config.paths import parse_paths
 from aserve.config.root import Root, as_root
 from aserve.config.settings import Settings
 from aserve.config.shares import USUAL_STORE
+from aserve.config.stop_limits import (
+    format_duration,
+    format_stop_after,
+    parse_duration,
+    parse_stop_after,
+)
 from aserve.config.value_kinds import (
     Flag,
     Kind,
@@ -35,6 +42,7 @@ from aserve.config.values import (
     parse_maximum,
     parse_names,
     parse_number,
+    parse_rate_text,
     parse_size,
     parse_text,
     parse_workers,
@@ -108,8 +116,18 @@ _KINDS: Mapping[str, Kind] = {
     "archive_max_files": MAXIMUM,
     "write": Switch(Many(), [EVERYWHERE], ()),
     "auth": Secrets(),
+    "groups": Many(table=group_texts),
     "readers": Names("a list of strings, or names with commas", parse_names),
     "writers": Names("a list of strings, or names with commas", parse_names),
+    "rate": One(
+        "a rate such as '100/s', or 'off'", parse_rate_text, to_toml=lambda rate: rate or "off"
+    ),
+    "bandwidth": One(
+        "a size such as '5M', or 'off'",
+        parse_size,
+        (int, str),
+        lambda size: format_size(size) or "off",
+    ),
     "share": Switch(One("true, false or the name of a file", parse_text), USUAL_STORE, ""),
     "max_upload": MAXIMUM,
     "quota": MAXIMUM,
@@ -121,7 +139,15 @@ _NOT_WRITTEN = {"queue", "grace", "handlers", "sources", "sites", "paths", "htpa
 """What only a program can set, and what has tables of its own (aserve/config/site_tables.py)."""
 
 PROGRAM_KINDS: Mapping[str, Kind] = {
+    "lan": Flag(),
     "open": Flag(),
+    "port_file": One(parse=parse_text),
+    "stop_after": One(
+        "a string such as '2h' or '3-downloads', or 'off'",
+        parse_stop_after,
+        to_toml=format_stop_after,
+    ),
+    "idle_exit": One("a string such as '15m', or 'off'", parse_duration, to_toml=format_duration),
     "access_log": One("a file, '-' or 'off'", parse_log),
     "quiet": Flag(),
     "watch_config": Flag(),

@@ -3,7 +3,10 @@
 from typing import TYPE_CHECKING
 
 from aserve.config.checks import Errors, choice_errors, each_value, range_errors
+from aserve.config.values import is_unix
 from aserve.http.request_target import parse_host_port
+from aserve.http1.limits import Limits
+from aserve.linux.pacing import LARGEST_SEGMENT, unavailable_reason
 from aserve.transport.registry import BY_THE_BOOK, DISPATCHES, MODELS
 
 if TYPE_CHECKING:
@@ -11,12 +14,16 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "localhost"
 """Both loopback addresses, 127.0.0.1 and ::1: browsers may try either of them first."""
+ALL_ADDRESSES = "*"
+"""A host: all addresses of this machine, of IPv4 and IPv6."""
 DEFAULT_PORT = 8000
 MAX_THREADS = 512
 MAX_WORKERS = 1_024
 MAX_GRACE = 86_400  # seconds
 RESPONSE_CACHE_SIZE = 64 << 20  # bytes
 MIN_RESPONSE_CACHE_SIZE = 1 << 20
+MIN_BANDWIDTH = 1 << 12  # bytes per second
+MAX_BANDWIDTH = 1 << 30
 
 
 def model_errors(settings: "Settings") -> Errors:
@@ -43,6 +50,8 @@ def process_errors(settings: "Settings") -> Errors:
     """Yield what is wrong with addresses, and with how many of something there are."""
     if not settings.host:
         yield "host", "must not be empty"
+    elif is_unix(settings.host):
+        yield from _unix_errors(settings)
     for item, address in each_value(settings, "allow_connect"):
         if parse_host_port(address) is None:
             yield item, f"must be HOST:PORT, not {address!r}"
@@ -55,3 +64,34 @@ def process_errors(settings: "Settings") -> Errors:
         yield "queue", "must be at least 0"
     if settings.response_cache and settings.response_cache < MIN_RESPONSE_CACHE_SIZE:
         yield "response_cache", "must be 0, for no cache, or at least 1M (1,048,576)"
+    if settings.bandwidth:
+        yield from _bandwidth_errors(settings.bandwidth, settings.limits)
+
+
+def _unix_errors(settings: "Settings") -> Errors:
+    """Yield what is wrong with a host that is a Unix socket."""
+    from aserve.config.unix_address import group_id, parse_unix_address  # noqa: PLC0415 - or unused
+
+    try:
+        address = parse_unix_address(settings.host)
+        if address.group:
+            group_id(address.group)
+    except ValueError as error:
+        yield "host", str(error)
+    for setting in ("port", "http_redirect"):
+        if getattr(settings, setting):
+            yield setting, "is for addresses: a Unix socket has no ports"
+    if settings.bandwidth:
+        yield "bandwidth", "is for addresses: to a Unix socket everything is sent at once"
+
+
+def _bandwidth_errors(bandwidth: int, limits: Limits) -> Errors:
+    """Yield what is wrong with a bandwidth: no client is cut off as slow because the server is."""
+    yield from range_errors("bandwidth", bandwidth, MIN_BANDWIDTH, MAX_BANDWIDTH)
+    time, least = limits.transfer_timeout, limits.min_rate
+    # Bytes leave this process in steps: a queue of a second is filled, and one more segment.
+    if least and bandwidth * (time - 1) < least * time + LARGEST_SEGMENT:
+        reason = f"transfer-timeout ({time}) and min-rate ({least}) would cut responses off"
+        yield "bandwidth", f"is so low that the limits {reason}"
+    if reason := unavailable_reason():
+        yield "bandwidth", f"cannot be limited on this system: {reason}"

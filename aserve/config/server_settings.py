@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
+from aserve.config.groups import GroupTable
 from aserve.config.headers import HeaderTable
 from aserve.config.virtual_hosts import PathSettings, VirtualHost
 from aserve.handlers.handler import Handler
@@ -61,16 +62,22 @@ class ServerSettings(TypedDict, total=False):
     fsync: bool
     auth: tuple[str, ...]
     htpasswd: str
+    groups: tuple[str, ...] | GroupTable
     readers: tuple[str, ...]
     writers: tuple[str, ...]
     allow: tuple[str, ...]
     deny: tuple[str, ...]
+    proxy_trust: tuple[str, ...]
+    proxy_protocol: bool
+    rate: str
+    bandwidth: int
     share: str
     model: str
     by_the_book: bool
     cert: tuple[str, ...]
     key: tuple[str, ...]
     https: bool
+    share_ca: bool
     http_redirect: int | None
     hsts: int
     dispatch: str

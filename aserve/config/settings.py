@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aserve.access.logins import Logins
+from aserve.access.networks import UNIX
 from aserve.access.rights import AccessRules, Rights
 from aserve.arguments import checks_names, wrong_types
 from aserve.config.access import (
@@ -22,6 +23,7 @@ from aserve.config.access import (
 from aserve.config.checks import Errors, value_name
 from aserve.config.compression import compression_errors
 from aserve.config.fields import SettingFields
+from aserve.config.groups import group_errors
 from aserve.config.headers import header_errors
 from aserve.config.listings import archive_errors, listing_errors, type_errors
 from aserve.config.names import DEFAULT_PLACE, ItemError, NamedSettingError, item_of
@@ -36,6 +38,7 @@ from aserve.config.tls import (
     local_certificates,
     tls_errors,
 )
+from aserve.config.values import is_unix
 from aserve.config.virtual_hosts import (
     LINKED_ROOTS,
     OF_A_ROOT,
@@ -58,6 +61,7 @@ from aserve.rules.site_rules import SiteRules, parse_lines
 from aserve.transport.registry import ModelInfo, find_model
 
 if TYPE_CHECKING:
+    from aserve.config.unix_address import UnixAddress
     from aserve.tls.certificates import CertificateFiles
 
 T = TypeVar("T")
@@ -99,7 +103,7 @@ class Settings(SettingFields):
             self._set("root", without_links(self.root))
         self._check(*_OF_FILES, login_errors)
         self._set("htpasswd_lines", self._read_logins())
-        self._check(access_errors, share_errors, model_errors)
+        self._check(group_errors, access_errors, share_errors, model_errors)
         if self.threads is None:
             self._set("threads", self.model_info.default_threads)
         self._check(process_errors, tls_errors, certificate_errors, site_errors)
@@ -177,6 +181,15 @@ class Settings(SettingFields):
         return *own, *(site.settings for site in self.sites)
 
     @property
+    def unix_address(self) -> "UnixAddress | None":
+        """The Unix socket that the host is, None for any other host."""
+        if not is_unix(self.host):
+            return None
+        from aserve.config.unix_address import parse_unix_address  # noqa: PLC0415 - or unused
+
+        return parse_unix_address(self.host)
+
+    @property
     def certificate_files(self) -> "tuple[CertificateFiles, ...]":
         """The certificates that are presented, each with its key."""
         return local_certificates(self) if self.https else given_certificates(self.cert, self.key)
@@ -195,6 +208,17 @@ class Settings(SettingFields):
     def has_tls(self) -> bool:
         """Whether the server speaks TLS."""
         return self.https or bool(self.cert)
+
+    @property
+    def believed_proxies(self) -> tuple[str, ...]:
+        """The proxies that are believed what their requests say of clients.
+
+        With the PROXY protocol each has its address, and a client that was named on a Unix socket
+        must not be taken for the proxy that has named it.
+        """
+        if not self.proxy_protocol:
+            return self.proxy_trust
+        return tuple(one for one in self.proxy_trust if one != UNIX)
 
     @property
     def scheme(self) -> str:
@@ -266,7 +290,7 @@ class Settings(SettingFields):
     @property
     def rights(self) -> Rights:
         """Who may read and write what these settings are for."""
-        return rights_of(self.readers, self.writers, has_users=bool(self.users))
+        return rights_of(self)
 
     @property
     def access_rules(self) -> AccessRules | None:

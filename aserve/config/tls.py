@@ -34,11 +34,18 @@ def tls_errors(settings: "Settings") -> Errors:
         yield "https", NO_CRYPTOGRAPHY
     if not 0 <= settings.hsts <= MAX_HSTS:
         yield "hsts", f"must be from 0 to {MAX_HSTS}"
-    for setting in ("hsts", "http_redirect") if not settings.has_tls else ():
-        if getattr(settings, setting):
-            yield setting, "has no effect without cert or https"
+    yield from _errors_without_tls(settings)
     if settings.http_redirect is not None:
         yield from _redirect_errors(settings.http_redirect, settings.port)
+
+
+def _errors_without_tls(settings: "Settings") -> Errors:
+    if settings.share_ca and not settings.https:
+        yield "share_ca", "has no effect without https: other certificates have other authorities"
+    if settings.hsts and not (settings.has_tls or settings.proxy_trust):
+        yield "hsts", "has no effect without cert or https, or proxy_trust"
+    if settings.http_redirect and not settings.has_tls:
+        yield "http_redirect", "has no effect without cert or https"
 
 
 def _count_errors(cert: int, key: int) -> Errors:

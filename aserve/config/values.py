@@ -16,6 +16,13 @@ _NO_LOG_FILES = {
 """Words that are hardly meant as names of a log, and what to use instead."""
 _SIZE_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
+UNIX_PREFIX = "unix:"
+
+
+def is_unix(host: str) -> bool:
+    """Tell whether a host is a Unix socket, which aserve/config/unix_address.py parses."""
+    return host.startswith(UNIX_PREFIX)
+
 
 def parse_number(text: str) -> int:
     """Return a whole number."""
@@ -61,6 +68,16 @@ def parse_size(text: str) -> int:
     if size is None:
         raise ValueError(f"must be a size such as 64M, or 'off', not {text!r}")
     return size
+
+
+def parse_rate_text(text: str) -> str:
+    """Return a rate such as `100/s`, "" for `off`."""
+    if text == "off":
+        return ""
+    from aserve.access.rates import parse_rate  # noqa: PLC0415 - not needed without a rate
+
+    parse_rate(text)
+    return text
 
 
 def parse_maximum(text: str) -> int:

@@ -32,8 +32,8 @@ OF_THE_PROCESS = frozenset(
         *("host", "port", "workers", "threads", "queue", "grace", "model", "by_the_book"),
         *("dispatch", "limits", "response_cache", "allow_connect", "allowed_hosts"),
         *("linked_root", "sites", "sources", "compress_memory", "compress_folder"),
-        *("cert", "key", "https", "http_redirect", "hsts"),
-        *("allow", "deny", "share"),
+        *("cert", "key", "https", "share_ca", "http_redirect", "hsts"),
+        *("allow", "deny", "proxy_trust", "proxy_protocol", "bandwidth", "share"),
     }
 )
 """Settings that all sites of a server have in common."""
@@ -48,13 +48,15 @@ OF_A_SITE = frozenset(
         *("root", "paths", "live", "handlers", "decode_slashes", "hide", "dotfiles", "symlinks"),
         *("allow_trace", "dav"),
         *("redirects", "rules", "rules_dialect", "strict_rules"),
-        *("auth", "htpasswd", "htpasswd_lines"),
+        *("auth", "htpasswd", "htpasswd_lines", "groups"),
         *_OF_WRITING,
     }
 )
 """Settings that all paths of a site have in common: what a path is, what can be seen, what can be
 written to, which rules its files have. Listings, archives, WebDAV, moves and uploads in parts
 concern several paths at once."""
+
+_OF_USERS = frozenset({"auth", "htpasswd"})
 
 OF_A_ROOT = ("spa", "error_page", "title", "paths", "handlers", "dav", *_OF_WRITING)
 """Settings that say something of one root: another site has the default, not the server's."""
@@ -182,7 +184,9 @@ class VirtualHost(_Changes):
     def own_settings(self) -> Mapping[str, Any]:
         """The settings that follow from its own arguments, once these are right."""
         names = set(self.hosts) - {ANY_HOST, LOCAL_HOSTS}
-        return {"root": self.root, "allowed_hosts": (LOCAL_HOSTS, *sorted(names))}
+        own = {"root": self.root, "allowed_hosts": (LOCAL_HOSTS, *sorted(names))}
+        # Other users are in no group of the server's.
+        return own if _OF_USERS.isdisjoint(self.changes) else {**own, "groups": ()}
 
     def wrong(self) -> Iterator[tuple[str, str]]:
         """Yield what is wrong, by the name of the setting."""

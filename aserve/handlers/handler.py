@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-from aserve.http.messages import BodySink, Request, Response
+from aserve.http.messages import BodySink, HttpError, Request, Response
 
 Topic = Literal[
     "host", "site", "access", "rule", "error", "file", "coding", "cache", "header", "memory"
@@ -57,6 +57,10 @@ class Handler(Protocol):
         Raises BlockingIOError where context.may_wait is False and it would have to wait.
         """
 
+
+CountRequest = Callable[[Request, str, float], HttpError | None]
+"""Counts a request of a client at a POSIX time; returns the error to answer it with if it is one
+too many. A server calls it once for each valid request, before a body is accepted."""
 
 AcceptBody = Callable[[Request, RequestContext], BodySink | None]
 """Returns what gets the body of a request, None to discard it. Raises HttpError.

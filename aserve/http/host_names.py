@@ -19,6 +19,8 @@ MAX_NAME = 253
 
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?:\.(?!-)[a-z0-9_-]{1,63})*", re.ASCII)
 _WILDCARD = "*."
+_LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".test")
+"""Names that cannot be registered (RFC 6761, RFC 6762, RFC 8375)."""
 
 
 def request_authority(request: Request) -> str:
@@ -47,6 +49,15 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_local_name(host: str) -> bool:
+    """Tell whether a host is an address, or a name that nobody has in the public DNS.
+
+    host: in its normal form.
+    """
+    is_single = bool(host) and "." not in host
+    return is_single or host.endswith(_LOCAL_SUFFIXES) or is_address(host)
 
 
 def parse_host_name(text: str) -> str:

@@ -22,6 +22,9 @@ from aserve.http1.states import TRANSITIONS, Event, State
 BodyAcceptor = Callable[[Request], BodySink | None]
 """Returns what gets the body of one client's request; None to discard it. Raises HttpError."""
 
+RequestCounter = Callable[[Request], HttpError | None]
+"""Counts a request of one client; returns the error to answer it with if it is one too many."""
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _NO_REQUEST = Request("", "")
@@ -55,6 +58,7 @@ class H1Connection:
         "body_received",
         "body_size",
         "close_stream",
+        "count_request",
         "ends_by_closing",
         "is_idle",
         "is_paused",
@@ -73,6 +77,8 @@ class H1Connection:
         """Whether only the end of the connection tells the client that the response is complete."""
         self.accept_body: BodyAcceptor | None = None
         """Called with each request that has a body, also an empty one."""
+        self.count_request: RequestCounter | None = None
+        """Called with each request whose head is valid, before accept_body."""
         self.sink: BodySink | None = None
         """What gets the body of the current request, which is discarded if there is none.
 
@@ -329,8 +335,10 @@ class H1Connection:
             self._check_beginning(data)
             return
         self._bytes_checked = 0
-        self._request, headers = head_parser.parse_head(data)
-        self._position = stop
+        request, headers = head_parser.parse_head(data)
+        if self.count_request and (error := self.count_request(request)):
+            request = request._replace(error=error)
+        self._request, self._position = request, stop
         self._begin_body(headers)
 
     def _check_beginning(self, data: bytes) -> None:
@@ -346,12 +354,17 @@ class H1Connection:
         """Choose the reader for the request body, or none if it will not be read."""
         self._keep_alive = headers.keep_alive
         length = headers.length
-        if length == 0 and not (self.accept_body and "content-length" in headers.headers):
+        is_refused = self._request is not None and self._request.error is not None
+        accept_body = None if is_refused else self.accept_body
+        if length == 0 and not (accept_body and "content-length" in headers.headers):
             # Only a sink tells an empty body from none.
             self._transition(Event.HEAD_ENDED)
             return
-        if self.accept_body and self._request:
-            self.sink = self.accept_body(self._request)
+        if is_refused:
+            self._end_unread()
+            return
+        if accept_body and self._request:
+            self.sink = accept_body(self._request)
             self.sink_is_new = self.sink is not None
         limit = self.sink.max_size if self.sink else self._limits.max_body
         on_data = self.body.append if self.sink else None
@@ -362,15 +375,21 @@ class H1Connection:
         )
         expects_continue = headers.expects_continue and length != 0
         if expects_continue and not self.sink:
-            # No sink gets the body, so 100 (Continue) is not sent. The response is final, and the
-            # connection closes: the client may send the body anyway (RFC 9110 10.1.1).
-            self._keep_alive, self._has_unread_input = False, True
-            self._transition(Event.HEAD_ENDED)
+            # No sink gets the body, so 100 (Continue) is not sent, and the response is final.
+            self._end_unread()
         elif length is not None and length > limit:
             raise HttpError(413, "The request body is too large.")
         else:
             self.wants_continue = expects_continue and not self.buffered
             self._transition(Event.BODY_ANNOUNCED)
+
+    def _end_unread(self) -> None:
+        """Read nothing of a body: the client may send it anyway, so the connection closes.
+
+        RFC 9110 section 10.1.1.
+        """
+        self._keep_alive, self._has_unread_input = False, True
+        self._transition(Event.HEAD_ENDED)
 
     def _read_body(self) -> None:
         reader = self._body_reader

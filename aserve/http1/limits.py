@@ -41,7 +41,8 @@ class Limits:
     """For folder pages and other bodies of more than 64 KiB that are made in memory, together in
     each process, until their clients have read them; equal ones count once. More: 503."""
     header_timeout: int = _optional(15)
-    """For a head to arrive, counted from its first byte: 408."""
+    """For a head to arrive, counted from its first byte: 408. For a PROXY header, counted from the
+    connection."""
     keepalive_timeout: int = _optional(60)
     """For a connection to stay open without a request."""
     transfer_timeout: int = _optional(60)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from aserve.http.subscribers import subscriber_of
+from aserve.http.subscribers import NO_ADDRESS, subscriber_of
 
 _SHARES = 32  # parts of the free space, of which one client may use one
 
@@ -21,6 +21,8 @@ class ClientShares:
 
     def take(self, client: str, size: int, free: int) -> bool:
         """Use size bytes of a client's share of the free bytes; return False if it has fewer."""
+        if client == NO_ADDRESS:
+            return size <= free
         key = subscriber_of(client)
         if (self._by_client[key] + size) * _SHARES > free:
             return False

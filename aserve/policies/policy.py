@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aserve.cache.keys import NOTHING_ELSE
-from aserve.handlers.handler import Handler, Note, RequestContext
+from aserve.handlers.handler import CountRequest, Handler, Note, RequestContext
 from aserve.http.messages import Headers, Request, Response
 
 
@@ -24,6 +24,10 @@ class Policy:
 
     notes: Sequence[Note] = ()
     """What to say of these, if a response is to be explained."""
+
+    count_request: CountRequest | None = None
+    """Counts each request once, whatever answers it; None where none are counted. It alone may
+    change something."""
 
     finishes_files = True
     """Whether finish has anything to do with responses made from files: those that have a path."""

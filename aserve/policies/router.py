@@ -43,6 +43,8 @@ class Router(Site):
         self.keyed_on = KeyedOn.union((self.own_keys, *(site.keyed_on for site in sites)))
         # It is of the process, whichever site tells it.
         self.is_barred = next((site.is_barred for site in sites if site.is_barred), None)
+        counting = {site.count_request for site in sites}
+        self.count_request = counting.pop() if len(counting) == 1 else self._count_request
         takes_bodies = any(site.accept_body for site in sites)
         self.accept_body = self._accept_body if takes_bodies else None
 
@@ -66,6 +68,10 @@ class Router(Site):
     def finish(self, request: Request, context: RequestContext, response: Response) -> Response:
         """Return the response of a BodySink with what every response of its site has."""
         return self._sites[self.select(request)].finish(request, context, response)
+
+    def _count_request(self, request: Request, client: str, now: float) -> HttpError | None:
+        count_request = self._sites[self.select(request)].count_request
+        return count_request(request, client, now) if count_request else None
 
     def _accept_body(self, request: Request, context: RequestContext) -> BodySink | None:
         accept_body = self._sites[self.select(request)].accept_body

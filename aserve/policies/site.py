@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from aserve.cache.keys import KeyedOn
 from aserve.filesystem.directory import FileSystem
 from aserve.handlers.error_pages import INTERNAL_ERROR, ErrorPages
-from aserve.handlers.handler import AcceptBody, Handler, Note, RequestContext
+from aserve.handlers.handler import AcceptBody, CountRequest, Handler, Note, RequestContext
 from aserve.handlers.methods import MethodDispatcher, method_table
 from aserve.handlers.static_files import StaticFiles
 from aserve.http.messages import (
@@ -26,6 +26,7 @@ from aserve.policies.response_memory import MAX_INLINE_SIZE, ResponseMemory
 if TYPE_CHECKING:
     from aserve.handlers.deferred import Deferred
     from aserve.handlers.folders import Folders
+    from aserve.policies.trusted_proxies import TrustedProxies
 
 _MAX_TRIES = 3  # for a small file that shrinks between stat and read
 
@@ -43,8 +44,14 @@ class Site:
     handlers make.
     """
 
+    count_request: CountRequest | None = None
+    """Counts a request; None where none are counted."""
+
     is_barred: Callable[[str, int], bool] | None = None
     """Tells whether a client gets nothing from the response cache at a POSIX time, in seconds."""
+
+    proxies: "TrustedProxies | None" = None
+    """Of the outermost site: which peers are proxies that say who the client is; None for none."""
 
     def __init__(
         self,
@@ -62,6 +69,8 @@ class Site:
         self._response_headers = tuple(
             header for policy in policies for header in policy.response_headers
         )
+        counting = (policy.count_request for policy in policies if policy.count_request)
+        self.count_request = next(counting, None)
         self._fixed_notes = [note for policy in policies for note in policy.notes]
         finishing = [
             policy

@@ -82,6 +82,7 @@ class Control:
         self._watches: dict[str, tuple[WatchedFiles, Call]] = {"": (watched, self.reload)}
         self._socket = control_socket
         self._clients: dict[int, ControlClient] = {}  # by descriptor, as they have come
+        self._readers: dict[int, Call] = {}  # by descriptor
         self._due: list[tuple[float, Call]] = []  # with the times of the monotonic clock
         self._poll = select.poll()
         self._poll.register(self._signals, select.POLLIN)
@@ -112,6 +113,8 @@ class Control:
             # An upgrade is last: with this program ends what it has read and not yet done.
             for number in sorted(numbers, key=signal.SIGUSR2.__eq__):
                 self._on_signal(number)
+        for descriptor in list(self._readers.keys() & ready):
+            self._readers[descriptor]()
         for watched, call in list(self._watches.values()):
             if watched and watched.have_changed():
                 call()
@@ -137,6 +140,11 @@ class Control:
     def watch(self, name: str, watched: WatchedFiles, call: Call) -> None:
         """Have a function called after a change of files, in place of the former ones so named."""
         self._watches[name] = watched, call
+
+    def call_when_readable(self, descriptor: int, call: Call) -> None:
+        """Have a function called by wait each time that a descriptor is readable."""
+        self._readers[descriptor] = call
+        self._poll.register(descriptor, select.POLLIN)
 
     def call_later(self, seconds: float, call: Call) -> None:
         """Have a function called by wait, at that time or after it."""

@@ -20,7 +20,9 @@ from aserve.config.settings import Settings, SettingsError, checked_root
 from aserve.config.virtual_hosts import with_sites
 from aserve.filesystem.rule_files import format_problems
 from aserve.http.messages import Request
+from aserve.linux.pacing import limit_bandwidth
 from aserve.observability.log_formats import Entry, combined_format
+from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all, listen, url
 from aserve.server.model_worker import ModelWorker
 from aserve.server.reload import ReloadableWorker
@@ -76,10 +78,12 @@ class Server:
             reason = f"{self.settings.model} needs the main thread, for its signal handler"
             raise SettingsError("by_the_book", f"{reason}; run the program aserve")
         self.url = ""
-        """The URL of the site, with a slash at its end; "" before the server is started."""
+        """The URL of the site, with a slash at its end; "" before the server is started. With a
+        Unix socket it is unix:PATH."""
         self._observer = _line_writer(access_log) if access_log else None
         self._running: ReloadableWorker | LoopThread | ModelThread | None = None
         self._listeners: Sequence[socket.socket] = ()
+        self._groups = ListenerGroups(())
         self._process_id = 0  # of the process that runs it, and of no fork
         self._lock = threading.RLock()  # a reload is either over before a stop, or refused
 
@@ -179,6 +183,7 @@ class Server:
         if self._running and self._process_id == os.getpid():
             raise RuntimeError(f"the server is already running at {self.url}")
         (self._listeners,) = listen(self.settings)
+        self._groups = ListenerGroups([self._listeners])
         self._lock = threading.RLock()  # a thread may have held the old one at a fork
         self._process_id = os.getpid()
         self.url = url(self._listeners[0], self.settings.scheme)
@@ -189,6 +194,7 @@ class Server:
                 _logger.warning("%s", line)
             yield self._listeners
         except BaseException:
+            self._groups.remove_files()
             close_all(self._listeners)
             raise
 
@@ -207,6 +213,7 @@ class Server:
             running = self._running_as(kind)
             settings = self._changed_settings(root, changes)
             yield running, settings
+            limit_bandwidth(self._listeners, settings.bandwidth)
             self.settings = settings
             self._root = self._root if root is None else _absolute(root)
 
@@ -237,6 +244,8 @@ class Server:
         try:
             yield running if is_own else None
         finally:
+            if is_own:
+                self._groups.remove_files()
             close_all(self._listeners)  # a fork has copies of them, which keep the port taken
 
 

@@ -26,8 +26,9 @@ class Inherited(NamedTuple):
     workers: processes that are to end with their last connection, and the link to each. lifeline:
     the two ends of the pipe that those processes watch; or, with orders, the one that this process
     watches. orders: those to this process, which is a worker of the program that has started it.
-    control: the socket of `aserve reload`. check: the host and the port that the program must have;
-    then it only is to tell whether it can start.
+    control: the socket of `aserve reload`. auto_stop: what another program ends itself by. check:
+    the host and the port that the program must have; then it only is to tell whether it can start.
+    is_activated: whether a service manager has opened the listeners.
     """
 
     listeners: Sequence[Sequence[int]] = ()
@@ -35,7 +36,9 @@ class Inherited(NamedTuple):
     lifeline: Sequence[int] = ()
     orders: int = -1
     control: int = -1
+    auto_stop: Sequence[int] = ()
     check: tuple[str, int | None] | None = None
+    is_activated: bool = False
 
     @property
     def is_worker(self) -> bool:
@@ -122,4 +125,4 @@ def _descriptors(inherited: Inherited) -> list[int]:
     listeners = [one for group in inherited.listeners for one in group]
     links = [descriptor for _, descriptor in inherited.workers]
     others = [one for one in (inherited.orders, inherited.control) if one >= 0]
-    return [*listeners, *links, *inherited.lifeline, *others]
+    return [*listeners, *links, *inherited.lifeline, *others, *inherited.auto_stop]

@@ -5,11 +5,16 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from ipaddress import ip_address
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aserve.config.names import NamedSettingError
-from aserve.config.processes import DEFAULT_PORT
+from aserve.config.processes import ALL_ADDRESSES, DEFAULT_PORT
 from aserve.config.settings import Settings
+from aserve.config.values import is_unix
+from aserve.linux.pacing import limit_bandwidth
+
+if TYPE_CHECKING:
+    from aserve.config.unix_address import UnixAddress
 
 _MAX_PORTS_TRIED = 100
 
@@ -29,9 +34,14 @@ class ListenError(NamedSettingError):
 def listen(settings: Settings) -> list[list[socket.socket]]:
     """Return the listening sockets of each worker, one for each address; raises ListenError.
 
-    Without a port in the settings, the port is 8000 or the next free one after it.
+    Without a port in the settings, the port is 8000 or the next free one after it. A Unix socket is
+    one for all workers.
     """
-    return on_free_port(settings.port, partial(_listen_all, settings))
+    if address := settings.unix_address:
+        return [[_open_unix(address, settings.limits.backlog)]] * settings.workers
+    groups = on_free_port(settings.port, partial(_listen_all, settings))
+    limit_bandwidth((one for group in groups for one in group), settings.bandwidth)
+    return groups
 
 
 def on_free_port(port: int | None, listen_on: Callable[[int], T]) -> T:
@@ -48,6 +58,15 @@ def on_free_port(port: int | None, listen_on: Callable[[int], T]) -> T:
     raise ListenError("port", f"no port from {DEFAULT_PORT} to {last} is free")
 
 
+def _open_unix(address: "UnixAddress", backlog: int) -> socket.socket:
+    from aserve.server.unix_sockets import open_unix_socket
+
+    try:
+        return open_unix_socket(address, backlog)
+    except OSError as error:
+        raise ListenError("host", f"cannot listen on {address.name}: {error.strerror}") from error
+
+
 def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[socket.socket]:
     """Open further sockets on the addresses of others; raises ListenError."""
     bound = [(int(listener.family), listener.getsockname()) for listener in listeners]
@@ -56,14 +75,19 @@ def listen_beside(listeners: Iterable[socket.socket], backlog: int) -> list[sock
 
 
 def listen_also(
-    host: str, port: int, backlog: int, former: Sequence[socket.socket]
+    settings: Settings, port: int, former: Iterable[socket.socket]
 ) -> tuple[list[list[socket.socket]], list[socket.socket]]:
     """Return those of former sockets that each address of a host has, and new ones for the others.
 
     Raises ListenError.
     """
+    backlog = settings.limits.backlog
+    if unix := settings.unix_address:
+        bound = [one for one in former if is_at(one, unix)]
+        return ([bound], []) if bound else ([], [_open_unix(unix, backlog)])
+    former = [one for one in former if one.family != socket.AF_UNIX]
     kept, missing = [], []
-    for address in _addresses(host, port):
+    for address in _addresses(settings.host, port):
         bound = [one for one in former if _bound_to(one) == _comparable(*address)]
         if bound:
             kept.append(bound)
@@ -126,6 +150,12 @@ def _comparable(family: int, address: Any) -> _BoundTo:
     return _BoundTo(int(family), host.partition("%")[0], port, scope)
 
 
+def is_at(listener: socket.socket, address: "UnixAddress") -> bool:
+    """Tell whether a listening socket is the Unix socket of an address."""
+    name = listener.getsockname()
+    return listener.family == socket.AF_UNIX and address.has_name(name)
+
+
 def check_same_address(host: str, port: int | None, settings: Settings) -> None:
     """Raise ListenError if settings name another address than what a server listens on."""
     for name, value in (("host", host), ("port", port)):
@@ -134,33 +164,48 @@ def check_same_address(host: str, port: int | None, settings: Settings) -> None:
 
 
 def url(listener: socket.socket, scheme: str = "http") -> str:
-    """Return the URL that opens the site on this machine."""
+    """Return the URL that opens the site on this machine; of a Unix socket unix:PATH."""
+    if listener.family == socket.AF_UNIX:
+        from aserve.config.unix_address import host_of
+
+        return host_of(listener.getsockname())
     host, port = listener.getsockname()[:2]
-    return _url(scheme, _LOOPBACKS.get(host, host), port)
+    return format_url(scheme, _LOOPBACKS.get(host, host), port)
+
+
+def port_of(listener: socket.socket) -> int:
+    """Return the port of a listening socket, 0 for a Unix socket."""
+    return 0 if listener.family == socket.AF_UNIX else int(listener.getsockname()[1])
 
 
 def is_loopback(listener: socket.socket) -> bool:
     """Tell whether only this machine can reach a listening socket."""
+    if listener.family == socket.AF_UNIX:
+        return True
     return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def is_for_this_machine(host: str) -> bool:
     """Tell whether only this machine can reach what listens on a host; raises ListenError."""
+    if is_unix(host):
+        return True
     addresses = [address[0].partition("%")[0] for _, address in _addresses(host, 0)]
     return all(ip_address(address).is_loopback for address in addresses)
 
 
 def lan_url(listener: socket.socket, scheme: str = "http") -> str:
     """Return the URL that opens the site from the local network, "" for none."""
+    if listener.family == socket.AF_UNIX:
+        return ""
     host, port = listener.getsockname()[:2]
     if host not in _LOOPBACKS:
-        return "" if host.startswith("127.") or host == "::1" else _url(scheme, host, port)
-    address = lan_address()
-    return _url(scheme, address, port) if address else ""
+        return "" if host.startswith("127.") or host == "::1" else format_url(scheme, host, port)
+    address = route_address()
+    return format_url(scheme, address, port) if address else ""
 
 
-def lan_address() -> str:
-    """Return the address of this machine in the local network, "" for none."""
+def route_address() -> str:
+    """Return the IPv4 address of this machine on its default route, "" for none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Connecting a datagram socket sends nothing: it only looks up the route, and with it
@@ -177,16 +222,19 @@ def usual_url(settings: Settings, port: int) -> str:
     By the first name that the settings give it, or else by the address that it listens on.
     """
     names = [one for one in settings.named_hosts if one != "localhost" and "*" not in one]
+    if settings.unix_address:
+        return f"{settings.scheme}://{next(iter(names), 'localhost')}/"
     host = next(iter(names), settings.host)
-    if host in _LOOPBACKS:
-        host = lan_address() or _LOOPBACKS[host]
-    return _url(settings.scheme, host, port)
+    if host in {ALL_ADDRESSES, *_LOOPBACKS}:
+        host = route_address() or _LOOPBACKS.get(host, "127.0.0.1")
+    return format_url(settings.scheme, host, port)
 
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - included in each wildcard address
 
 
-def _url(scheme: str, host: str, port: int) -> str:
+def format_url(scheme: str, host: str, port: int) -> str:
+    """Return the URL of a site by the address or name of its host."""
     # RFC 6874 section 2: an interface follows a percent-encoded percent sign.
     authority = f"[{host.replace('%', '%25')}]" if ":" in host else host
     return f"{scheme}://{authority}:{port}/"
@@ -252,9 +300,13 @@ def _of_redirect(error: ListenError) -> ListenError:
 def _addresses(host: str, port: int) -> list[Address]:
     """Return every address of a host name; raises ListenError.
 
+    "*" is all addresses, each family with a socket of its own: so IPv4 clients have IPv4 addresses,
+    and a machine without IPv6 has the other ones.
     localhost is both loopback addresses, whatever a resolver says (RFC 6761 section 6.3): in many
     containers /etc/hosts has only one of them, and browsers may try either first.
     """
+    if host == ALL_ADDRESSES:
+        return [(socket.AF_INET, ("0.0.0.0", port)), (socket.AF_INET6, ("::", port))]  # noqa: S104
     if host.rstrip(".").lower() == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
     try:

@@ -7,24 +7,29 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
-from socket import socket
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from aserve.arguments import first_difference
 from aserve.config.configuration import named_by
 from aserve.config.settings import Settings, SettingsError
+from aserve.linux.pacing import limit_bandwidth
 from aserve.server.certificate_watch import CertificateWatch
-from aserve.server.control import STOPPING, Control, WatchedFiles
-from aserve.server.control_socket import ControlSocket
-from aserve.server.inheritance import Inherited, check_program
+from aserve.server.control import STOPPING, Control
+from aserve.server.inheritance import check_program
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import ListenError, close_all, url
-from aserve.server.orders import ReloadError, WorkerLink, reload_workers
+from aserve.server.managed_worker import OF_POOLS, OF_PROCESSES, Worker, adapted
+from aserve.server.orders import ReloadError, reload_workers
+from aserve.server.reloading import ConfigurationSource, Reloading
 from aserve.server.signals import REOPEN_LOG, RETIRE_WORKER, Signals
 from aserve.transport.internal_errors import describe_exception
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from aserve.server.service_reports import ServiceReports
 
 _LEAVING_S = 2.0
 """How long a former address is accepted on, for the clients that are on their way to it.
@@ -32,58 +37,7 @@ _LEAVING_S = 2.0
 One whose request has not come yet is accepted after a second at most (TCP_DEFER_ACCEPT, tcp(7)).
 """
 
-OF_PROCESSES = ("workers", "model", "by_the_book", "dispatch")
-"""Settings that a process keeps for as long as it runs."""
-_OF_POOLS = ("threads", "queue")  # those of a model without an event loop as well
-
-
 _logger = logging.getLogger("aserve")
-
-
-@dataclass(eq=False)
-class Worker:
-    """A worker, and the link to it. is_retired: it ends with its last connection."""
-
-    pid: int
-    link: WorkerLink
-    settings: Settings
-    listeners: Sequence[socket] = ()
-    is_retired: bool = False
-    started_at: float = field(default_factory=time.monotonic)
-
-
-class ConfigurationSource(Protocol):
-    """Where settings are read anew, and what of them only a new process follows.
-
-    That is what the source has for the processes that are started: the access log. After read they
-    get what it has read, until discard.
-    """
-
-    def read(self) -> Settings:
-        """Return the settings as they are now; raise SettingsError if they cannot work."""
-
-    @property
-    def needs_processes(self) -> bool:
-        """Whether what was read last differs in more than the settings."""
-
-    def commit(self) -> None:
-        """Note that the server follows what was read."""
-
-    def discard(self) -> None:
-        """Release what was read: the server does not follow it."""
-
-
-class Reloading(NamedTuple):
-    """How a server gets other settings while it runs.
-
-    source: None for one that keeps its settings. watched: files whose change is a reason to
-    read them. control_socket: what `aserve reload` connects to. inherited: from the program before.
-    """
-
-    source: ConfigurationSource | None = None
-    watched: WatchedFiles = WatchedFiles(())
-    control_socket: ControlSocket | None = None
-    inherited: Inherited = Inherited()
 
 
 class Manager(ABC):
@@ -103,6 +57,7 @@ class Manager(ABC):
         self._is_stopping = False
         self._control: Control
         self._certificates: CertificateWatch
+        self._reports: ServiceReports | None = None
 
     def _open_control(
         self, signals: Iterable[int], lock: AbstractContextManager[object] | None = None
@@ -117,6 +72,36 @@ class Manager(ABC):
         )
         self._certificates = CertificateWatch(self._control, self._present)
         self._certificates.use(self._settings)
+        if auto_stop := self._reloading.auto_stop:
+            auto_stop.use(self._control, self._end, lambda: self._groups.places)
+        if service_manager := self._reloading.service_manager:
+            from aserve.server.service_reports import ServiceReports
+
+            self._reports = ServiceReports(
+                service_manager, self._control, self._workers, self._describe
+            )
+
+    def _end(self, reason: str) -> None:
+        """Stop the server by itself."""
+        if not self._is_stopping:
+            _logger.warning("stopping: %s", reason)
+            self._stop()
+
+    def _describe(self) -> str:
+        """Return in a line what is served."""
+        count = self._settings.workers
+        by = f", by {count} workers" if count > 1 else ""
+        return f"serving at {url(self._groups.sockets[0], self._settings.scheme)}{by}"
+
+    def _report_start(self) -> None:
+        """Have the service manager told once all workers serve."""
+        if self._reports:
+            self._reports.start()
+
+    def _report_stop(self) -> None:
+        """Tell the service manager that the server stops."""
+        if self._reports:
+            self._reports.stopping()
 
     def _present(self, settings: Settings) -> None:
         """Have new connections get other certificates. No other setting is another one."""
@@ -182,6 +167,15 @@ class Manager(ABC):
 
     def _reload(self) -> str:
         """Serve with the settings as they are now; return why that is not possible, "" if it is."""
+        if not (reports := self._reports):
+            return self._try_reload()
+        reports.reloading()
+        reason = self._try_reload()
+        reports.reloaded(reason)
+        return reason
+
+    def _try_reload(self) -> str:
+        """Do what _reload does, without a report."""
         if not (source := self._reloading.source):
             return "its settings are fixed"
         if self._is_stopping:
@@ -208,11 +202,13 @@ class Manager(ABC):
             source.discard()
             raise
         source.commit()
+        limit_bandwidth(self._groups.sockets, settings.bandwidth)
         self._settings = settings
         self._certificates.use(settings)
         if self._groups is not former:
             _logger.warning("listening at %s", url(self._groups.sockets[0], settings.scheme))
             self._control.change_port(self._groups.port)
+            self._reloading.on_move(self._groups.port)
         self._retire_from(former, retiring)
 
     def _follow(self, settings: Settings, *, must_replace: bool) -> list[Worker]:
@@ -249,36 +245,44 @@ class Manager(ABC):
         gone = self._leaving.keys() & set(former.sockets)
         self._leaving.update(dict.fromkeys(gone, time.monotonic() + _LEAVING_S))
         if gone:
-            self._control.call_later(_LEAVING_S, partial(self._leave, retiring))
+            self._control.call_later(_LEAVING_S, partial(self._leave, former, retiring))
         else:
             self._retire(retiring)
 
-    def _leave(self, retiring: Iterable[Worker]) -> None:
+    def _leave(self, former: ListenerGroups, retiring: Iterable[Worker]) -> None:
         """Accept no more on the former addresses whose time is over."""
         now = time.monotonic()
         close_all(one for one, until in self._leaving.items() if until <= now)
         self._leaving = {one: until for one, until in self._leaving.items() if until > now}
+        former.remove_files(in_use=(*self._groups.sockets, *self._leaving))
         if not self._is_stopping:
             self._retire([one for one in retiring if self._workers.get(one.pid) is one])
 
     def _close_listeners(self) -> None:
-        """Close this process's copies of all listening sockets."""
+        """Close this process's copies of all listening sockets, whose files are needed no more."""
+        for groups in (self._groups, ListenerGroups([tuple(self._leaving)])):
+            groups.remove_files()
         close_all(self._groups.sockets)
         close_all(self._leaving)
 
+    @property
+    def _auto_stop(self) -> Sequence[int]:
+        """The descriptors by which another program goes on as this one, () for nothing."""
+        return self._reloading.auto_stop.descriptors if self._reloading.auto_stop else ()
+
     def _names_of_processes(self) -> tuple[str, ...]:
         has_pool = self._settings.model_info.uses_event_loop
-        return OF_PROCESSES if has_pool else OF_PROCESSES + _OF_POOLS
+        return OF_PROCESSES if has_pool else OF_PROCESSES + OF_POOLS
 
     def _reload_workers(self, settings: Settings) -> None:
         """Have the workers answer with other settings, apart from those that a process keeps."""
         workers = list(self._workers.values())
         reload_workers(
-            [(one.link, _adapted(settings, one)) for one in workers],
+            [(one.link, adapted(settings, one)) for one in workers],
             [one.link for one in workers if one.is_retired],
         )
         for one in workers:
-            one.settings = _adapted(settings, one)
+            one.settings = adapted(settings, one)
 
     def _retire(self, workers: Iterable[Worker]) -> None:
         for one in workers:
@@ -293,17 +297,3 @@ class Manager(ABC):
     def _signal(worker: Worker, number: int) -> None:
         with suppress(ProcessLookupError):  # it has ended, and its end is about to be noticed
             os.kill(worker.pid, number)
-
-
-def _adapted(settings: Settings, worker: Worker) -> Settings:
-    """Return settings as a worker can have them: a retired one has another model, or more others.
-
-    Where they do not go together, it keeps its own.
-    """
-    names = (*OF_PROCESSES, *_OF_POOLS)
-    if not first_difference(settings, worker.settings, names):
-        return settings
-    try:
-        return replace(settings, **{name: getattr(worker.settings, name) for name in names})
-    except SettingsError:
-        return worker.settings

@@ -11,6 +11,8 @@ from aserve.filesystem.mounts import Mounts
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
 from aserve.server.encoders import build_encoder
+from aserve.server.proxy_protocol import build_proxy_protocol
+from aserve.server.rates import Rates
 from aserve.server.shared_settings import SharedSettings
 from aserve.server.signals import block_in_all_threads
 from aserve.server.site_factory import build_site
@@ -34,8 +36,10 @@ class _Owned(NamedTuple):
     def by(cls, settings: Settings) -> Self:
         return cls(settings, build_encoder(settings), open_store(settings))
 
-    def build_site(self) -> Site:
-        return build_site(self.settings, Mounts(), encoder=self.encoder, shares=self.shares)
+    def build_site(self, rates: Rates) -> Site:
+        return build_site(
+            self.settings, Mounts(), encoder=self.encoder, rates=rates, shares=self.shares
+        )
 
     def close(self) -> None:
         if self.encoder:
@@ -53,15 +57,19 @@ class ModelWorker:
         listeners: Sequence[socket.socket],
         observer: ResponseObserver | None,
         report_remaining: ReportRemaining | None = None,
+        rates: Rates | None = None,
     ) -> None:
         info = settings.model_info
         block_in_all_threads(info.signals, settings.model)
         self._settings = settings
+        self._rates = rates or Rates()
         self._owned = _Owned.by(settings)
-        site = self._owned.build_site()
+        site = self._owned.build_site(self._rates)
         self._sweeper = sweeper_of(settings)
         own = [getattr(settings, name) for name in info.settings]
         self._server = info.create_server(site, settings.limits, observer, *own)
+        if protocol := build_proxy_protocol(settings):
+            self._server.use_proxy_protocol(protocol)
         self.listeners = listeners
         """The sockets that accept."""
         self._forks = info.forks
@@ -93,8 +101,8 @@ class ModelWorker:
         if setting := first_difference(self._settings, settings, names):
             raise SettingsError(setting, f"{settings.described_model} cannot change it in a reload")
         owned = _Owned.by(settings)
-        reload = partial(self._server.reload, owned.build_site(), settings.limits)
-        self._prepared = owned, reload
+        parts = owned.build_site(self._rates), settings.limits, build_proxy_protocol(settings)
+        self._prepared = owned, partial(self._server.reload, *parts)
 
     def commit(self) -> None:
         """Answer every request from now on with what was prepared; any thread may call this."""
@@ -116,7 +124,7 @@ class ModelWorker:
         """Return the site and limits that a child of a process that forks does not know yet."""
         if not (self._shared and (settings := self._shared.read_new())):
             return None
-        return _Owned.by(settings).build_site(), settings.limits
+        return _Owned.by(settings).build_site(self._rates), settings.limits
 
     def _sweep(self) -> None:
         if not self._sweeper:
@@ -135,6 +143,10 @@ class ModelWorker:
         if self._forks:
             self._server.call_when_readable(descriptor, callback)
         return self._forks
+
+    def call_at_tick(self, call: Callable[[], object]) -> None:
+        """Have the model call a function at its next tick; any thread may call this."""
+        self._server.call_at_tick(call)
 
     def interrupt(self) -> None:
         """End a call that would delay the stop; a signal handler calls this."""

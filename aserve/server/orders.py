@@ -27,6 +27,8 @@ class Kind(bytes, Enum):
     PREPARE = b"prepare"
     COMMIT = b"commit"
     DISCARD = b"discard"
+    ASK = b"ask"
+    """Whether the worker still serves: it replies from where it serves."""
 
 
 class Order(NamedTuple):
@@ -35,6 +37,13 @@ class Order(NamedTuple):
     kind: Kind
     number: int
     settings: Settings | None = None
+
+
+class _Reply(NamedTuple):
+    """A reply. number: of the order. reason: why it was not carried out, "" if it was."""
+
+    number: int
+    reason: str = ""
 
 
 class ReloadError(Exception):
@@ -46,8 +55,11 @@ class WorkerLink:
 
     def __init__(self, sock: socket.socket, *, has_started: bool = False) -> None:
         self._own = sock
-        self._has_started = has_started
         self._number = _STARTED  # of the last order
+        self.is_serving = has_started
+        """Whether the worker has said that it serves."""
+        self.has_answered = True
+        """Whether it has said anything since it was asked."""
 
     @classmethod
     def pair(cls) -> tuple["WorkerLink", "OrderReceiver"]:
@@ -65,10 +77,19 @@ class WorkerLink:
 
     def wait_started(self) -> str | None:
         """Wait until the worker serves; return why it does not, as reply does."""
-        if self._has_started:
-            return ""
-        self._has_started = True
-        return self.reply()
+        return "" if self.is_serving else self.reply()
+
+    def ask(self) -> None:
+        """Have the worker say that it still serves."""
+        self.has_answered = False
+        self.send(Kind.ASK)
+
+    def read_replies(self) -> None:
+        """Take note of what the worker has said, without waiting. No reply to an order is due."""
+        poll = select.poll()
+        poll.register(self._own, select.POLLIN)
+        while poll.poll(0) and self._receive():
+            pass
 
     def send(self, kind: Kind, settings: int | None = None) -> None:
         """Send an order. settings: a descriptor that has them, for PREPARE."""
@@ -93,14 +114,26 @@ class WorkerLink:
         poll = select.poll()
         poll.register(self._own, select.POLLIN)
         while poll.poll(_TIMEOUT_S * 1_000):
-            try:
-                message = self._own.recv(_MAX_MESSAGE)
-            except ConnectionError:
+            if not (reply := self._receive()):
                 return None
-            number, _, reason = message.partition(b" ")
-            if not message or int(number) == self._number:
-                return reason.decode("utf-8", "replace") if message else None
+            if reply.number == self._number:
+                return reply.reason
         return f"a worker has not replied for {_TIMEOUT_S:.0f} s"
+
+    def _receive(self) -> "_Reply | None":
+        """Return the next reply; None from a worker that has ended."""
+        try:
+            message = self._own.recv(_MAX_MESSAGE)
+        except ConnectionError:
+            return None
+        if not message:
+            return None
+        number, _, reason = message.partition(b" ")
+        reply = _Reply(int(number), reason.decode("utf-8", "replace"))
+        self.has_answered = True
+        if reply == _Reply(_STARTED):
+            self.is_serving = True
+        return reply
 
 
 class OrderReceiver:

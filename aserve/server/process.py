@@ -18,6 +18,7 @@ from aserve.config.settings import Settings
 from aserve.linux.readable_signal import install_handler
 from aserve.linux.signalfd import SignalFd, block_signals
 from aserve.server.orders import Kind, Order, OrderReceiver
+from aserve.server.rates import Rates, shared_file
 from aserve.server.reload import ReloadableWorker
 from aserve.server.signals import RETIRE_WORKER
 from aserve.transport.internal_errors import describe_exception
@@ -52,14 +53,16 @@ def serve(  # noqa: PLR0913, PLR0917 - everything a process needs
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # only here: the process of a program is not ours
     _raise_descriptor_limit()
+    has_others = settings.workers > 1 or settings.model_info.forks
+    rates = Rates(shared_file() if has_others else None)
     if settings.model_info.uses_event_loop:
         install_handler()
-        worker = ReloadableWorker(settings, listeners, observer, report_remaining)
+        worker = ReloadableWorker(settings, listeners, observer, report_remaining, rates)
         with asyncio.Runner(loop_factory=worker.new_loop) as runner:
             return runner.run(LoopProcess(worker, orders).run(stop_signals, lifeline))
     from aserve.server.model_worker import ModelWorker
 
-    model = ModelWorker(settings, listeners, observer, report_remaining)
+    model = ModelWorker(settings, listeners, observer, report_remaining, rates)
     return _run_model(model, stop_signals, lifeline, orders)
 
 
@@ -116,6 +119,9 @@ def _obey_order(model: "ModelWorker", orders: OrderReceiver) -> bool:
     order = orders.receive()
     if not order:
         return False
+    if order.kind is Kind.ASK:
+        model.call_at_tick(partial(orders.reply, order))
+        return True
     reason = ""
     try:
         if order.settings:
@@ -202,7 +208,10 @@ class LoopProcess:
 
     def _on_order(self, orders: OrderReceiver) -> None:
         if order := orders.receive():
-            self._spawn(self._obey(order, orders))
+            if order.kind is Kind.ASK:  # at once: another order may take its time
+                orders.reply(order)
+            else:
+                self._spawn(self._obey(order, orders))
         else:
             asyncio.get_running_loop().remove_reader(orders.fileno())
 

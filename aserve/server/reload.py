@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from aserve.config.settings import Settings
 from aserve.server.listeners import duplicate
+from aserve.server.rates import Rates
 from aserve.server.worker import AsyncioWorker
 from aserve.transport.internal_errors import describe_exception
 from aserve.transport.observers import ReportRemaining, ResponseObserver
@@ -28,14 +29,20 @@ class ReloadableWorker:
         listeners: Sequence[socket.socket],
         observer: ResponseObserver | None,
         report_remaining: ReportRemaining | None = None,
+        rates: Rates | None = None,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._observer = observer
         self._report_remaining = report_remaining
-        self._current = AsyncioWorker(settings, listeners, observer, report_remaining)
+        self._rates = rates or Rates()
+        self._current = self._worker(settings, listeners)
         self._prepared: tuple[Settings, Sequence[socket.socket], AsyncioWorker] | None = None
         self._ending: dict[asyncio.Task[None], AsyncioWorker] = {}
+
+    def _worker(self, settings: Settings, listeners: Sequence[socket.socket]) -> AsyncioWorker:
+        report = self._report_remaining
+        return AsyncioWorker(settings, listeners, self._observer, report, self._rates)
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         """Return an event loop of the kind that the model runs on."""
@@ -58,7 +65,7 @@ class ReloadableWorker:
         """Make everything that other settings need. If that fails, nothing has changed."""
         self.discard()
         listeners = duplicate(self._listeners)
-        worker = AsyncioWorker(settings, listeners, self._observer, self._report_remaining)
+        worker = self._worker(settings, listeners)
         await worker.prepare(self._current)
         self._prepared = settings, listeners, worker
 

@@ -14,19 +14,23 @@ from aserve.policies.server_header import ServerHeader
 from aserve.policies.site import Site
 
 if TYPE_CHECKING:
+    from aserve.policies.policy import Policy
     from aserve.policies.router import SelectByPath
 
 _NOT_ALLOWED = "This server does not answer to that host name. To allow it: --allowed-hosts NAME."
 _NO_SITE = "This server has no site of that host name."
 
 
-def route_hosts(settings: Settings, sites: Sequence[Site]) -> Site:
-    """Return what answers every request to sites: those of settings.every_site, in that order."""
+def route_hosts(settings: Settings, sites: Sequence[Site], rates: "Sequence[Policy]" = ()) -> Site:
+    """Return what answers every request to sites: those of settings.every_site, in that order.
+
+    rates: what counts the requests for hosts that are not served.
+    """
     if not settings.sites and settings.allowed_hosts == (ANY_HOST,):
         return sites[0]
     from aserve.policies.router import HostRouter, Misdirected
 
-    policies = (ServerHeader(),) if settings.server_header else ()
+    policies = (*((ServerHeader(),) if settings.server_header else ()), *rates)
     rejection = Misdirected(_NOT_ALLOWED if settings.root else _NO_SITE)
     others = misdirected = Site(rejection, policies, memory=sites[0].memory)
     place = settings.place_of("allowed_hosts")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aserve.access.rights import ANYONE
+from aserve.access.rates import parse_rate
 from aserve.config.access import url_of
 from aserve.config.config_file import FILE_NAME
 from aserve.config.configuration import Configuration, label_of
@@ -22,18 +22,17 @@ from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
 from aserve.server.certificates import certificate_warnings
+from aserve.server.exposure import OPEN, is_open, password_settings, risks_of
 from aserve.server.listeners import ListenError, is_for_this_machine
+from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
 from aserve.server.writers import find_unwritable
 
 Warnings = Iterator[tuple[str, str]]
 """A setting, and what is risky in it, or why it has no effect."""
 
-NO_LOGIN = "everyone who can reach this server may change its files: no login"
-
-NO_TLS = "passwords go over the network as they are: no TLS"
-
 _DECODED = "paths are compared as they are decoded"
+_BURST_OF_A_PAGE = 20  # with its scripts, styles and images
 _LONG_S = 600  # seconds for which a changed page may stay unseen
 _OF_LISTINGS = ("page_size", "readme", "title", "archive")
 _OF_ARCHIVES = ("archive_max_bytes", "archive_max_files")
@@ -85,47 +84,33 @@ def _rules(configuration: Configuration) -> Warnings:
 
 def _reachable(configuration: Configuration) -> Warnings:
     """Yield what is fine on a machine's own addresses, but not where others can reach it."""
+    if address := configuration.settings.unix_address:  # which no browser reaches
+        if address.mode & stat.S_IWOTH:
+            yield "host", f"everyone on this machine may connect to {address.name}"
+        yield from warnings_behind_proxy(configuration.settings)
+        return
     try:
         if is_for_this_machine(configuration.settings.host):
             yield from _rebinding(configuration)
             yield from _other_sites(configuration)
+            yield from warnings_behind_proxy(configuration.settings)
         else:
+            yield from warnings_of_trust(configuration.settings)
             yield from _exposed(configuration.settings)
             yield from _slow_clients(configuration.settings)
+            if configuration.lan and is_open(configuration.settings):
+                yield "lan", OPEN
     except ListenError as error:
         yield error.setting, error.reason
 
 
 def _exposed(settings: Settings) -> Warnings:
-    yield from _risks_of(settings)
+    yield from risks_of(settings)
     if settings.allow_connect:
         allowed = ", ".join(settings.allow_connect)
         yield "allow_connect", f"everyone who can reach this server can reach {allowed} through it"
     if settings.live:
         yield "live", "is for development: it adds a script to every page"
-
-
-def risks_beyond_this_machine(settings: Settings) -> Warnings:
-    """Yield what a user should know of a server that others can reach, in each of its sites."""
-    yield from dict.fromkeys(one for site in settings.every_site for one in _risks_of(site))
-
-
-def _risks_of(settings: Settings) -> Warnings:
-    if _is_writable_by_anyone(settings):
-        yield "write", NO_LOGIN
-    for setting in () if settings.has_tls else _password_settings(settings):
-        yield setting, NO_TLS
-
-
-def _is_writable_by_anyone(settings: Settings) -> bool:
-    """Tell whether files can be changed without a login."""
-    rights = [settings.rights, *(one.settings.rights for one in settings.paths if one.sets_access)]
-    return bool(settings.write) and any(ANYONE in one.writers for one in rights)
-
-
-def _password_settings(settings: Settings) -> tuple[str, ...]:
-    """Return which settings have clients send passwords."""
-    return tuple(name for name in ("auth", "htpasswd") if getattr(settings, name))
 
 
 def _logins(configuration: Configuration) -> Warnings:
@@ -135,7 +120,7 @@ def _logins(configuration: Configuration) -> Warnings:
     if settings.htpasswd and Path(settings.htpasswd).stat().st_mode & stat.S_IWOTH:
         yield "htpasswd", f"everyone on this machine may change {settings.htpasswd}"
     if settings.users and settings.access_rules is None:
-        for setting in _password_settings(settings):
+        for setting in password_settings(settings):
             yield setting, "has no effect: anyone may read and write"
     if settings.writers and not settings.write:
         yield "writers", "has no effect where nothing can be written to"
@@ -266,10 +251,17 @@ def _writing(configuration: Configuration) -> Warnings:
             yield "min_free", f"less is free at {shown_path(name)}: every upload is answered 507"
 
 
+def _rates(configuration: Configuration) -> Warnings:
+    rate = configuration.settings.rate
+    if rate and (burst := parse_rate(rate).burst) < _BURST_OF_A_PAGE:
+        yield "rate", f"a browser that loads a page may send more than {burst} requests at once"
+
+
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
-    if settings.hsts and is_for_this_machine(settings.host):
+    is_out_of_reach = settings.proxy_trust or settings.unix_address
+    if settings.hsts and not is_out_of_reach and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
 
 
@@ -287,6 +279,7 @@ _CHECKS: tuple[Callable[[Configuration], Warnings], ...] = (
     _paths,
     _resources,
     _writing,
+    _rates,
     _tls,
 )
 

@@ -16,8 +16,10 @@ from aserve.server.inheritance import (
     spawn_program,
 )
 from aserve.server.listener_groups import ListenerGroups
-from aserve.server.manager import Manager, Reloading, Worker
+from aserve.server.managed_worker import Worker
+from aserve.server.manager import Manager
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
+from aserve.server.reloading import Reloading
 from aserve.server.signals import STOP_WORKER, Signals
 from aserve.transport.processes import describe_exit
 
@@ -76,6 +78,7 @@ class SingleProcess(Manager):
         by the thread that serves, which does not wait for one that it obeys.
         """
         self._is_stopping = True
+        self._report_stop()
         self.orders.end()
         if self._lock.acquire(blocking=False):
             if not self.is_upgrading:
@@ -128,6 +131,7 @@ class SingleProcess(Manager):
             if self._lifeline:
                 os.close(self._lifeline[1])
             self._is_stopping = True
+            self._groups.remove_files()
         for thread in list(self._waiting.values()):
             thread.join(timeout)
 
@@ -136,6 +140,7 @@ class SingleProcess(Manager):
         if adopted:
             self._own.link.wait_started()
             self._retire(adopted)
+        self._report_start()
         while True:
             self._control.wait()
 
@@ -174,7 +179,11 @@ class SingleProcess(Manager):
 
     def _legacy(self) -> Inherited:
         """Return what every program that this one starts gets from it."""
-        return Inherited(descriptors_of(self._groups.groups))
+        return Inherited(
+            descriptors_of(self._groups.groups),
+            auto_stop=self._auto_stop,
+            is_activated=self._groups.is_activated,
+        )
 
     def _replace_workers(self, settings: Settings) -> list[Worker]:
         """Start the program anew: other processes are needed, or another address or log."""

@@ -35,6 +35,7 @@ from aserve.server.header_policies import (
     cache_note,
     fixed_names,
 )
+from aserve.server.rates import Rates, path_scope, site_scopes
 from aserve.server.routers import route_hosts, route_paths, select_path
 from aserve.server.site_rules import build_redirects, build_rule_files
 from aserve.server.writing import methods_of, policies_of
@@ -49,33 +50,47 @@ if TYPE_CHECKING:
     from aserve.shares.store import ShareStore
 
 
-def build_site(  # noqa: PLR0913, PLR0917 - what a worker has made, and owns
+def build_site(  # noqa: PLR0913, PLR0917 - the parts that a site shares with others
     settings: Settings,
     mounts: Mounts,
     directories: WatchedDirectories | None = None,
     live_reloads: "Sequence[LiveReload | None]" = (),
     encoder: DocumentEncoder | None = None,
+    rates: Rates | None = None,
     shares: "ShareStore | None" = None,
 ) -> Site:
     """Return what answers every request to a server: its site, or a router between several.
 
     directories: those that know their names. live_reloads: what makes the pages of each site of
     settings.every_site reload, None for nothing. encoder: compresses files, where that is on.
-    shares: the store of links, if they are served.
+    rates: of this server, None for new ones. shares: the store of links, if they are served.
     """
     memory, digests = ResponseMemory(settings.limits.max_response_memory), DigestCache()
     # The other threads are left for what takes no time.
     half = max(1, (settings.threads or 0) // 2)
     of_threads = BoundedSemaphore(half), cache(partial(_login_guard, half))
-    shared = _Shared(mounts, directories, None, digests, memory, encoder, shares, *of_threads)
-    each = zip_longest(settings.every_site, live_reloads)
-    sites = [_build_host(one, shared._replace(live_reload=reload)) for one, reload in each]
-    site = route_hosts(settings, sites)
-    if not (settings.allow or settings.deny):
-        return site
-    from aserve.server.access import route_clients
+    rates = rates or Rates()
+    shared = _Shared(
+        mounts, directories, None, digests, memory, encoder, rates, shares, *of_threads
+    )
+    each = zip_longest(settings.every_site, site_scopes(settings), live_reloads)
+    sites = [
+        _build_host(one, scope, shared._replace(live_reload=reload)) for one, scope, reload in each
+    ]
+    site = route_hosts(settings, sites, rates.of(settings, ""))
+    if settings.share_ca:
+        from aserve.server.shared_authority import route_authority
 
-    return route_clients(settings, site)
+        site = route_authority(settings, site)
+    if settings.allow or settings.deny:
+        from aserve.server.access import route_clients
+
+        site = route_clients(settings, site)
+    if trusted := settings.believed_proxies:
+        from aserve.policies.trusted_proxies import TrustedProxies
+
+        site.proxies = TrustedProxies(trusted)
+    return site
 
 
 def _login_guard(threads: int) -> "LoginGuard":
@@ -96,18 +111,22 @@ class _Shared(NamedTuple):
     digests: DigestCache
     memory: ResponseMemory
     encoder: DocumentEncoder | None
+    rates: Rates
     shares: "ShareStore | None"
     free_searches: BoundedSemaphore
     make_guard: "Callable[[], LoginGuard]"
 
 
-def _build_host(settings: Settings, shared: _Shared) -> Site:
-    """Return the site of one root, with a view for each group of users with equal rights."""
+def _build_host(settings: Settings, scope: str, shared: _Shared) -> Site:
+    """Return the site of one root, with a view for each group of users with equal rights.
+
+    scope: of its rate (Rates.of).
+    """
     rules = build_rule_files(settings, shared.mounts, shared.directories)
     writing_in = methods_of(settings, shared.digests)
 
     def build(view: "View | None") -> Site:
-        return _build_view(settings, _OfHost(writing_in(view), rules, view), shared)
+        return _build_view(settings, _OfHost(writing_in(view), rules, view, scope), shared)
 
     if settings.access_rules is None:
         site = build(None)
@@ -120,7 +139,7 @@ def _build_host(settings: Settings, shared: _Shared) -> Site:
     from aserve.server.shares import route_links
 
     def build_link(view: "SharedView", depth: int) -> Site:
-        host = _OfHost(None, rules, view, depth)
+        host = _OfHost(None, rules, view, scope, depth)
         return _build_view(settings, host, shared._replace(live_reload=None))
 
     return route_links(settings, site, shared.shares, build_link)
@@ -142,7 +161,7 @@ def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
     def is_told(directory: bytes) -> bool:
         return settings_of(directory).listing != "off"
 
-    def build(one: Settings) -> Site:
+    def build(one: Settings, scope: str) -> Site:
         files = build_files(
             one, shared.mounts, shared.directories, shared.digests, shared.encoder, host.view
         )
@@ -151,22 +170,26 @@ def _build_view(settings: Settings, host: "_OfHost", shared: _Shared) -> Site:
 
             files = ListedFileSystem(files, is_listed)
         propfind = _propfind(one, files, is_told, has_tags=has_tags)
-        return _build_paths(one, files, propfind, host, shared)
+        return _build_paths(one, files, propfind, host._replace(rate_scope=scope), shared)
 
-    return route_paths(settings, build(settings), list(map(build, each)), select)
+    scopes = [path_scope(host.rate_scope, path) for path in settings.paths]
+    by_path = list(map(build, each, scopes))
+    return route_paths(settings, build(settings, host.rate_scope), by_path, select)
 
 
 class _OfHost(NamedTuple):
     """What all paths of one host share, for the users of one view; None: it is for everyone.
 
-    link_depth: how many names are on the path of what a link leads to, if the view is that of a
-    link. There are only files: no redirects, no page of an app, no other names of pages, and no
-    handlers of a program, all of which lead to more than a file at its path.
+    rate_scope: what the rate is set for (Rates.of); paths may have one of their own. link_depth:
+    how many names are on the path of what a link leads to, if the view is that of a link. There
+    are only files: no redirects, no page of an app, no other names of pages, and no handlers of a
+    program, all of which lead to more than a file at its path.
     """
 
     writing: Writers | None
     rules: RulesSource | None
     view: "View | SharedView | None"
+    rate_scope: str
     link_depth: int | None = None
 
 
@@ -190,7 +213,8 @@ def _build_paths(
     live_reload = shared.live_reload
     encoded = EncodedPages() if settings.compress == "auto" else None
     outermost = filter(None, (encoded, live_reload))
-    policies = (*outermost, *_policies(settings, shared.digests, host))
+    counting = shared.rates.of(settings, host.rate_scope)
+    policies = (*counting, *outermost, *_policies(settings, shared.digests, host))
     dispatcher = MethodDispatcher(methods, writing.allowed if writing else None)
     handler = writing.wrap(dispatcher) if writing else dispatcher
     if settings.handlers and host.link_depth is None:

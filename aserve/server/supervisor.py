@@ -14,8 +14,11 @@ from aserve.config.settings import Settings
 from aserve.server.inheritance import Inherited, descriptors_of, exec_program
 from aserve.server.listener_groups import ListenerGroups
 from aserve.server.listeners import close_all
-from aserve.server.manager import Manager, Reloading, Worker
+from aserve.server.managed_worker import Worker
+from aserve.server.manager import Manager
 from aserve.server.orders import OrderReceiver, ReloadError, WorkerLink
+from aserve.server.rates import shared_file
+from aserve.server.reloading import Reloading
 from aserve.server.shutdown_report import RemainingReports
 from aserve.server.signals import STOP_WORKER, Signals
 from aserve.transport.processes import describe_exit
@@ -57,12 +60,14 @@ class Supervisor(Manager):
         """
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a parent may have ignored it: no exit codes
         self._open_control({*self._signals.handled, signal.SIGCHLD})
+        shared_file()  # all workers count in it, also if a reload is the first to set a rate
         adopted = self._adopt()
         for listeners in self._groups.assign(self._settings):
             self._start(self._settings, listeners)
         if adopted:
             self._wait_started()
             self._retire(adopted)
+        self._report_start()
         while self._workers:
             self._control.wait()
         return self._failed_starts < _MAX_FAILED_STARTS
@@ -125,15 +130,22 @@ class Supervisor(Manager):
             worker.link.wait_started()
 
     def _start_anew(self) -> None:
-        listeners = descriptors_of(self._groups.groups)
-        links = [(one.pid, one.link.fileno()) for one in self._workers.values()]
-        control = self._control.descriptor
-        exec_program(Inherited(listeners, links, self._lifeline, control=control))
+        exec_program(
+            Inherited(
+                descriptors_of(self._groups.groups),
+                [(one.pid, one.link.fileno()) for one in self._workers.values()],
+                self._lifeline,
+                control=self._control.descriptor,
+                auto_stop=self._auto_stop,
+                is_activated=self._groups.is_activated,
+            )
+        )
 
     def _stop(self) -> None:
         # Nothing is printed for a second signal: it does not wait.
         self._remaining.expect(() if self._is_stopping else self._workers)
         self._is_stopping = True
+        self._report_stop()
         self._close_listeners()  # the workers close their copies: all clients are refused
         self._signal_workers(STOP_WORKER)
 

@@ -89,9 +89,9 @@ def load_context(files: CertificateFiles) -> ssl.SSLContext:
     return context
 
 
-def new_context() -> ssl.SSLContext:
+def new_context(kind: type[ssl.SSLContext] = ssl.SSLContext) -> ssl.SSLContext:
     """Return the context of a server, without a certificate: modern TLS and nothing else."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= _OPTIONS
     context.set_ciphers(_CIPHERS)

@@ -2,9 +2,37 @@
 
 import ssl
 from collections.abc import Sequence
-from weakref import WeakKeyDictionary
+from functools import lru_cache
+from typing import cast
 
-from aserve.tls.certificates import CertificateFiles, load_context, read_certificate
+from aserve.tls.certificates import CertificateFiles, load_context, new_context, read_certificate
+
+
+class ServerEnd(ssl.SSLObject):
+    """The server's end of one TLS connection, without I/O."""
+
+    asked_name = ""
+    """What the client asks for, "" for no name."""
+    _certificates: "PresentedCertificates"
+
+    def present(self, certificates: "PresentedCertificates") -> None:
+        """Show the client one of these; to be called before the handshake."""
+        self._certificates = certificates
+
+    def select(self, name: str | None) -> None:
+        """Show the certificate for the name that the client asks for."""
+        self.asked_name = (name or "").lower().rstrip(".")
+        self.context = self._certificates.context_for(self.asked_name)
+
+
+class _FirstContext(ssl.SSLContext):
+    """What handshakes begin with, until the client has said what it asks for.
+
+    OpenSSL encrypts session tickets with the key of this context, and not of the one that has the
+    certificate.
+    """
+
+    sslobject_class = ServerEnd
 
 
 class PresentedCertificates:
@@ -21,20 +49,36 @@ class PresentedCertificates:
         for one, context in zip(files, contexts, strict=True):
             for name in read_certificate(one).names:
                 self._by_name.setdefault(name, context)
-        self.context = contexts[0]
-        """What handshakes begin with."""
-        self.context.sni_callback = self._select
-        self._asked: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self._default = contexts[0]
+        self._first = _first_context(tuple(files))
 
-    def asked_name(self, ssl_object: ssl.SSLObject) -> str:
-        """Return the name that a client has asked for, "" for none."""
-        return self._asked.get(ssl_object, "")
+    def new_end(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> ServerEnd:
+        """Return the server's end of a new connection, whose handshake is to come."""
+        end = cast("ServerEnd", self._first.wrap_bio(incoming, outgoing, server_side=True))
+        end.present(self)
+        return end
 
-    def _select(self, end: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
-        if not name:
-            return
-        asked = name.lower().rstrip(".")
-        self._asked[end] = asked
-        found = self._by_name.get(asked) or self._by_name.get(f"*.{asked.partition('.')[2]}")
-        if found:
-            end.context = found
+    def context_for(self, name: str) -> ssl.SSLContext:
+        """Return the context with the certificate for a name in lower case, "" for none."""
+        return (
+            self._by_name.get(name)
+            or self._by_name.get(f"*.{name.partition('.')[2]}")
+            or self._default
+        )
+
+
+@lru_cache(maxsize=16)
+def _first_context(_files: tuple[CertificateFiles, ...]) -> ssl.SSLContext:
+    """Return what handshakes begin with: the same for the same files, whatever is in them.
+
+    It has the keys of session tickets, which Python cannot set. A process that makes it before it
+    forks shares them with its workers, and a renewed certificate leaves them as they are: a client
+    resumes its session with any worker, before and after a reload.
+    """
+    context = new_context(_FirstContext)
+    context.sni_callback = _select
+    return context
+
+
+def _select(end: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+    cast("ServerEnd", end).select(name)

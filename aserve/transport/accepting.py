@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from aserve.http.subscribers import NO_ADDRESS
 from aserve.transport.connection_limiter import RESOURCE_ERRNOS
 
 MAX_ACCEPTS = 128
@@ -39,5 +40,6 @@ def accept_ready(
             if error.errno == errno.ENOTSOCK:
                 return False  # something else is in its place: the server was interrupted
             continue  # the client has gone already
-        serve(sock, address[0] if address else "-")  # no address: a Unix socket
+        # One of a Unix socket has none, or the path that it is bound to itself.
+        serve(sock, address[0] if address.__class__ is tuple else NO_ADDRESS)
     return True

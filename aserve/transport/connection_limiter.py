@@ -4,9 +4,10 @@ import enum
 import errno
 import resource
 from collections import Counter
+from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from aserve.http.subscribers import subscriber_of
+from aserve.http.subscribers import NO_ADDRESS, subscriber_of
 from aserve.http1.limits import Limits
 
 RESOURCE_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -70,11 +71,16 @@ class Decision(enum.Enum):
 
 
 class Limited(Protocol):
-    """A connection that is limited. Looking up its client address may be expensive."""
+    """A connection that is limited. Looking up the address of its peer may be expensive.
+
+    is_shared: whether it is that of a proxy with many clients, and counts for none of them.
+    """
+
+    is_shared: bool
 
     @property
-    def client(self) -> str:
-        """Return the client's address."""
+    def peer(self) -> str:
+        """Return the address at its other end."""
 
 
 class EvictableFiles(Protocol):
@@ -156,6 +162,15 @@ class ConnectionLimiter(Generic[G]):
         self._rejected.add(connection)
         return Decision.REJECT if len(self._rejected) <= self._limits.rejected else Decision.DROP
 
+    def recount(self, connection: G, name_client: Callable[[], None]) -> Decision:
+        """Count a connection as that of another peer; decide whether it is still accepted.
+
+        name_client: gives it the peer that it has from now on, and says whether it is shared.
+        """
+        self.remove(connection)
+        name_client()
+        return self.admit(connection)
+
     def reserve_descriptors(self, connection: G, descriptors: int) -> bool:
         """Count descriptors that a connection needs besides its own; False if there are too few."""
         served = len(self.connections) - len(self._rejected)
@@ -175,8 +190,8 @@ class ConnectionLimiter(Generic[G]):
         """Release the descriptors that a connection had reserved."""
         if descriptors := self._extra_descriptors.pop(connection, 0):
             self._extra_descriptors_total -= descriptors
-            if self._by_client is not None:
-                self._descriptors_by_client[subscriber_of(connection.client)] -= descriptors
+            if self._by_client is not None and not connection.is_shared:
+                self._descriptors_by_client[subscriber_of(connection.peer)] -= descriptors
 
     def remove(self, connection: G) -> None:
         """Remove a closed connection. Calling it again has no effect."""
@@ -188,7 +203,7 @@ class ConnectionLimiter(Generic[G]):
         if connection in self._rejected:
             self._rejected.discard(connection)
         elif self._by_client is not None:
-            self._uncharge_client(subscriber_of(connection.client))
+            self._uncharge_client(connection)
 
     def close(self) -> None:
         """Accept no more connections."""
@@ -213,9 +228,11 @@ class ConnectionLimiter(Generic[G]):
             if served <= limits.connections_per_client and held <= limits.descriptors_per_client:
                 return True
             self._by_client = self._count_by_client(connection if connections else None)
-        client = subscriber_of(connection.client)
+        if connection.is_shared:
+            return True
+        client = subscriber_of(connection.peer)
         by_client, held_by = self._by_client, self._descriptors_by_client
-        if (
+        if client != NO_ADDRESS and (
             by_client[client] + connections > limits.connections_per_client
             or held_by[client] + descriptors > limits.descriptors_per_client
         ):
@@ -227,18 +244,20 @@ class ConnectionLimiter(Generic[G]):
     def _count_by_client(self, newcomer: G | None) -> Counter[Subscriber]:
         """Count the connections and descriptors of each address, without the newcomer's."""
         by_client = Counter(
-            subscriber_of(connection.client)
+            subscriber_of(connection.peer)
             for connection in self.connections
-            if connection is not newcomer and connection not in self._rejected
+            if not (connection.is_shared or connection is newcomer or connection in self._rejected)
         )
         self._descriptors_by_client = Counter(by_client)
         for connection, descriptors in self._extra_descriptors.items():
-            self._descriptors_by_client[subscriber_of(connection.client)] += descriptors
+            if not connection.is_shared:
+                self._descriptors_by_client[subscriber_of(connection.peer)] += descriptors
         return by_client
 
-    def _uncharge_client(self, client: Subscriber) -> None:
+    def _uncharge_client(self, connection: G) -> None:
+        client = None if connection.is_shared else subscriber_of(connection.peer)
         for counts in (self._by_client, self._descriptors_by_client):
-            if counts:
+            if counts and client is not None:
                 counts[client] -= 1
                 if not counts[client]:
                     del counts[client]

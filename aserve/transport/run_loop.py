@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import TYPE_CHECKING
 
 from aserve.http1.limits import Limits
 from aserve.policies.site import Site
@@ -18,6 +19,9 @@ from aserve.transport.observers import ReportRemaining
 from aserve.transport.processes import RETIRE
 from aserve.transport.socket_connection import SocketConnection
 
+if TYPE_CHECKING:
+    from aserve.transport.proxy_protocol import ProxyProtocol
+
 
 class RunLoop(ABC):
     """A server on one thread, which waits in one place: run_once, in the file of its model."""
@@ -27,6 +31,7 @@ class RunLoop(ABC):
         self._listeners: dict[int, socket.socket] = {}
         self._stopping = self._is_retired = False
         self._deadline = float("inf")  # of the monotonic clock
+        self._at_tick: list[Callable[[], object]] = []
 
     def run(
         self,
@@ -65,9 +70,27 @@ class RunLoop(ABC):
         """Whether it was retired, and not stopped."""
         return self._is_retired and not self._stopping
 
-    def reload(self, site: Site, limits: Limits) -> None:
-        """Have every next request answered by another site; any thread may call this."""
-        self._context.replace(self._adapt(site), limits)
+    def use_proxy_protocol(self, protocol: "ProxyProtocol") -> None:
+        """Have every connection begin with the header of a proxy. To be called before run."""
+        self._context.proxy_protocol = protocol
+
+    def reload(self, site: Site, limits: Limits, proxy: "ProxyProtocol | None" = None) -> None:
+        """Have every next request answered by another site; any thread may call this.
+
+        proxy: what every next connection begins with, None for HTTP.
+        """
+        self._context.replace(self._adapt(site), limits, proxy)
+
+    def call_at_tick(self, call: Callable[[], object]) -> None:
+        """Have a function called once by the thread that serves, with its next tick.
+
+        Any thread may call this.
+        """
+        self._at_tick.append(call)
+
+    def _call_at_tick(self) -> None:
+        while self._at_tick:
+            self._at_tick.pop()()
 
     def _adapt(self, site: Site) -> Site:
         """Return a site as this model serves it."""
@@ -82,6 +105,7 @@ class RunLoop(ABC):
                 ticked = now
                 self._latest_context()  # or those before would be kept
                 self._tick()
+                self._call_at_tick()
 
     def _may_end(self, now: float) -> bool:
         if self._stopping:

@@ -3,7 +3,7 @@
 import logging
 import struct
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aserve.http.messages import HttpError, OnEnd, Request
 from aserve.http1.connection import H1Connection
@@ -14,6 +14,9 @@ from aserve.transport.connection_limiter import ConnectionLimiter, Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.observers import ResponseObserver
 from aserve.transport.response_end import ResponseEnd
+
+if TYPE_CHECKING:
+    from aserve.transport.proxied_client import ProxiedClient
 
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: close sends RST, socket(7)."""
@@ -36,14 +39,13 @@ class ServerContext(Protocol):
 class ServerConnection(ABC):
     """One client: its HTTP parser, its deadlines, and the record of what it was sent.
 
-    A subclass moves the bytes: on asyncio's transport, or on a socket. received: how many bytes
-    were read from the client before.
+    A subclass moves the bytes: on asyncio's transport, or on a socket. peer: the address at the
+    other end. received: how many bytes were read from the client before.
     """
 
     __slots__ = (
         "_body_started_at",
         "_bytes_received",
-        "_client",
         "_deadlines",
         "_has_failed",
         "_holds_descriptors",
@@ -52,17 +54,23 @@ class ServerConnection(ABC):
         "_limits",
         "_observer",
         "_on_end",
+        "_peer",
+        "_proxied",
         "_request",
         "_response_start",
         "_started_at",
         "_status",
+        "is_shared",
     )
 
     descriptors_per_file = 1
     """How many a response takes that is read from a file."""
 
-    def __init__(self, context: ServerContext, client: str = "", received: int = 0) -> None:
-        self._client = client
+    def __init__(self, context: ServerContext, peer: str = "", received: int = 0) -> None:
+        self._peer = peer
+        self._proxied: ProxiedClient | None = None  # where the peer is a trusted proxy
+        self.is_shared = False
+        """Whether it was that of a trusted proxy, and so of many clients, when it was admitted."""
         self._limits = context.limits
         self._limiter = context.limiter
         self._observer = context.observer
@@ -134,9 +142,14 @@ class ServerConnection(ABC):
     # Called by the server.
 
     @property
+    def peer(self) -> str:
+        """The address at the other end of the connection, or "-" if it has none."""
+        return self._peer
+
+    @property
     def client(self) -> str:
-        """The client's address, or "-" if it has none."""
-        return self._client
+        """The address of the client of the current request: the peer's, unless that is a proxy."""
+        return self._proxied.facts.client if self._proxied else self._peer
 
     @property
     def is_responding(self) -> bool:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from functools import partial
 
+from aserve.cache.keys import ConnectionFacts
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
 from aserve.http.messages import (
@@ -23,9 +24,9 @@ from aserve.http1.states import State
 from aserve.transport.connection_context import ConnectionContext
 from aserve.transport.connection_limiter import Decision
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
+from aserve.transport.proxy_header_connection import ProxyHeaderConnection
 from aserve.transport.response_end import end_unsent
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
-from aserve.transport.socket_writer import SocketWriter
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
 
 READ_SIZE = 65_536
@@ -35,20 +36,24 @@ _MAX_SENT_PER_TURN = 1 << 20  # bytes; then other connections have their turn
 _NO_TAKEOVER = HttpError(501, "The server's I/O model cannot hand over a connection.")
 
 
-class SocketConnection(SocketWriter):
+class SocketConnection(ProxyHeaderConnection):
     """One client: feeds bytes from its socket to the HTTP parser, and sends the responses."""
 
     is_blocking = False
     """Whether calls on the socket may wait."""
 
-    def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
-        super().__init__(sock, client, context)
+    def __init__(self, sock: socket.socket, peer: str, context: ConnectionContext) -> None:
+        super().__init__(sock, peer, context)
         sock.setblocking(self.is_blocking)
         with suppress(OSError):  # no TCP: a Unix socket delays nothing
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._join(context)
         self._is_aborted = self._is_turn_over = False
-        self._admit()
+        if self._expect_header(context):
+            self.is_shared = self._proxied is not None or self._header_reader is not None
+            self._admit()
+        else:
+            self.abort()
 
     @property
     def is_closed(self) -> bool:
@@ -126,10 +131,20 @@ class SocketConnection(SocketWriter):
         """Serve the next requests with a context, which may be that of a reload."""
         self._use_context(context)
         self._context = context
-        accepts = context.site.accept_body is not None
-        self._http.accept_body = partial(context.accept_body, self._client) if accepts else None
+        self._facts = ConnectionFacts(self._peer)
+        self._proxied = proxied = context.proxied_client(self._facts, self.socket.family)
+        accept_body = partial(context.accept_body, self._facts)
+        count_request = partial(context.count_request, self._facts)
+        if proxied:
+            accept_body = partial(context.accept_proxied_body, proxied)
+            count_request = partial(context.count_proxied_request, proxied)
+        self._http.accept_body = accept_body if context.site.accept_body else None
+        self._http.count_request = count_request if context.site.count_request else None
         if context.is_retired:
             self.close_after_next_response()
+
+    def _use_peer(self) -> None:
+        self._join(self._context)
 
     def _check_deadlines(self) -> None:
         if self._context.is_replaced and self._is_between_requests:
@@ -176,6 +191,9 @@ class SocketConnection(SocketWriter):
     def _feed(self, data: bytes) -> None:
         """Parse received data and handle its requests. Empty data means end of file."""
         self._bytes_received += len(data)
+        if self._header_reader and self.is_receiving:  # and is not rejected
+            self._feed_header(self._header_reader, data)
+            return
         if data:
             self._http.receive(data)
         else:
@@ -216,14 +234,21 @@ class SocketConnection(SocketWriter):
 
     def _dispatch(self, request: Request) -> None:
         self._begin(request)
-        self._start_response(self._make_response(request))
+        self._start_response(self._make_response())
         self._send_some()
 
     def _begin(self, request: Request) -> None:
-        self._request, self._started_at = request, time.time()
+        self._request, self._started_at = self._as_sent(request), time.time()
 
-    def _make_response(self, request: Request) -> Response:
-        second = int(self._started_at)
+    def _as_sent(self, request: Request) -> Request:
+        """Return a request as its client has sent it, and note who that is behind a proxy."""
+        if self._proxied:
+            request = self._proxied.identify(request)
+            self._facts = self._proxied.facts
+        return request
+
+    def _make_response(self) -> Response:
+        request, second = self._request, int(self._started_at)
         return self._check_response(request, self._respond(request, second), second)
 
     def _start_response(self, response: Response) -> None:
@@ -261,15 +286,16 @@ class SocketConnection(SocketWriter):
 
     def _respond(self, request: Request, second: int) -> Response:
         """Return the response of the site, or of the sink that has got the request's body."""
-        sink, context = self._http.sink, self._context
+        sink, context, facts = self._http.sink, self._context, self._facts
         if not sink:
-            return context.handle(request, second, self._client)
+            return context.handle(request, second, facts)
         try:
             if request.error:
-                return context.handle(request, second, self._client)
-            return context.finish(request, second, self._client, sink.respond())
+                return context.handle(request, second, facts)
+            return context.finish(request, second, facts, sink.respond())
         except HttpError as error:
-            return context.handle(self._http.reject_body(error), second, self._client)
+            rejected = self._as_sent(self._http.reject_body(error))
+            return context.handle(rejected, second, facts)
         finally:
             self._close_sink()
 
@@ -289,4 +315,4 @@ class SocketConnection(SocketWriter):
             close_streams(response.body)
             end_unsent(response)
             error = TOO_MANY_FILES
-        return self._context.handle(request._replace(error=error), second, self._client)
+        return self._context.handle(request._replace(error=error), second, self._facts)

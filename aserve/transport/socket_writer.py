@@ -19,8 +19,8 @@ _MAX_BYTES_PER_TURN = 1 << 20  # bytes of a file; then other connections have th
 class SocketWriter(ServerConnection):
     """The sending half of a connection."""
 
-    def __init__(self, sock: socket.socket, client: str, context: ConnectionContext) -> None:
-        super().__init__(context, client)
+    def __init__(self, sock: socket.socket, peer: str, context: ConnectionContext) -> None:
+        super().__init__(context, peer)
         self.socket = sock
         self._outgoing: deque[BodyPart] = deque()  # the response that is being sent
         self._bytes_sent = self._body_size = self._response_end = 0

@@ -1,6 +1,7 @@
 """Locks around what the threads of a server share."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from aserve.http1.limits import Limits
@@ -34,6 +35,11 @@ class LockedConnectionLimiter(ConnectionLimiter[ServerConnection]):
         """Count a new connection and decide whether it is accepted."""
         with self._lock:
             return super().admit(connection)
+
+    def recount(self, connection: ServerConnection, name_client: Callable[[], None]) -> Decision:
+        """Count a connection as that of another peer; decide whether it is still accepted."""
+        with self._lock:
+            return super().recount(connection, name_client)
 
     def reserve_descriptors(self, connection: ServerConnection, descriptors: int) -> bool:
         """Count descriptors that a connection needs besides its own; False if there are too few."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -31,6 +32,7 @@ from abench.report import html
 from abench.runner import worker
 from abench.runner.worker import START, START_COUNTING, Finished, Message, Ready, WorkerRun
 from abench.stats.summary import Summary
+from tests.abench.tls_peer import TlsPeer
 from tests.abench.virtual_time import VirtualTimeLoop, VirtualTimer, clock
 from tests.fork_server import ForkServer, Program, fork_server
 from tests.marks import slow
@@ -152,6 +154,40 @@ def server_context(certificates: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
     context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
     return context
+
+
+@pytest.fixture
+async def serve_tls(server_context: ssl.SSLContext) -> AsyncIterator[Callable[..., object]]:
+    """Start a server of TlsPeer: `url, accepted = await serve_tls(response, ends=...)`."""
+    listeners: list[asyncio.Server] = []
+    peers: list[TlsPeer] = []
+
+    async def start(
+        *response: bytes,
+        ends: str = "",
+        version: ssl.TLSVersion | None = None,
+        contexts: Iterator[ssl.SSLContext] | None = None,
+    ) -> tuple[str, list[TlsPeer]]:
+        accepted: list[TlsPeer] = []
+        next_contexts = contexts or itertools.repeat(server_context)
+        if version:
+            server_context.minimum_version = server_context.maximum_version = version
+
+        def accept() -> TlsPeer:
+            accepted.append(TlsPeer(next(next_contexts), response, ends=ends))
+            peers.append(accepted[-1])
+            return accepted[-1]
+
+        listener = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
+        listeners.append(listener)
+        return f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/", accepted
+
+    yield start
+    for listener in listeners:
+        listener.close()
+    for peer in peers:
+        peer.transport.abort()
+        await peer.lost
 
 
 class Relay(asyncio.Protocol):

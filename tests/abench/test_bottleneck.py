@@ -50,6 +50,7 @@ LOSSY = TcpCounters(100_000, 5_000, 0, 0, 0)
 CASES = {
     "an idle client": (run(), "server"),
     "a busy client": (run(busy=0.99), "client"),
+    "a busy client over TLS": (run(Plan(url="https://h/", duration_s=10.0), busy=0.99), "client"),
     "a client in between": (run(busy=0.75), "unclear"),
     "a busy server": (run(server=ServerUsage(9.8, 0, ended=False)), "server"),
     "an idle server": (run(server=ServerUsage(2.0, 0, ended=False)), "latency"),

@@ -38,7 +38,7 @@ async def test_json_document_agrees_with_the_server(serve, abench, ok_response):
         "error_share": 0.0,
     }
     assert document["failures"] == dict.fromkeys(
-        ("connect", "timeout", "reset", "stale", "protocol", "status", "body"), 0
+        ("connect", "tls", "timeout", "reset", "stale", "protocol", "status", "body"), 0
     )
     assert document["status"] == {"200": 1001}
     assert document["connections"] == document["connections_standing"] == 5

@@ -1,10 +1,15 @@
 """The cost of a request in calls: a figure that no other program on the machine can disturb."""
 
+import asyncio
+import socket
+
 import pytest
 
 from abench.client import factory
 from abench.client.connection_pool import ConnectionPool
+from abench.client.connector import Connector
 from abench.plan.plan import Plan
+from abench.plan.route import TlsOptions
 from abench.plan.url_file import WeightedUrl
 from tests.calls import count_calls
 
@@ -61,3 +66,33 @@ async def test_a_recognized_response_and_the_next_request_cost_few_calls(name):
     assert python_calls <= max_calls[0]
     assert c_calls <= max_calls[1]
     assert pool.recorder.take().succeeded == 5
+
+
+async def test_a_recognized_response_over_tls_costs_few_calls(server_context):
+    """One read from the socket, one of TLS; one write of TLS, one to the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        plan = Plan(url=url, connections=1, requests=10**6, tls=TlsOptions(insecure=True))
+        connector = Connector(plan)
+        pool = ConnectionPool(plan, factory.connection_class(plan), connector, lambda: None)
+        pool.start_counting()
+        pool.start()
+        raw, _ = await asyncio.to_thread(listener.accept)
+        server = await asyncio.to_thread(server_context.wrap_socket, raw, server_side=True)
+        poller = connector._poller
+        with server:
+
+            def respond():
+                server.recv(65_536)
+                server.sendall(RESPONSE)
+                poller.epoll.poll(60)  # until the response is there
+
+            for _ in range(4):
+                respond()
+                poller._poll()
+            respond()
+            python_calls, c_calls = count_calls(poller._poll)
+        connector.close()
+    assert pool.recorder.take().succeeded == 5
+    assert python_calls <= 8
+    assert c_calls <= 13

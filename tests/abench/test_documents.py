@@ -19,10 +19,12 @@ import pytest
 from abench.errors import ParameterError
 from abench.plan import log_replay
 from abench.plan.plan import Plan
+from abench.plan.route import TlsOptions
 from abench.plan.url_file import WeightedUrl
 from abench.report import document, html, tables, text
 from abench.runner.environment import read_environment
 from abench.stats.coverage import Coverage
+from abench.stats.handshakes import Handshakes, TlsSession
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.latency import latencies_with_waits
@@ -41,6 +43,7 @@ VALIDATOR = jsonschema.Draft202012Validator(
 )
 SECOND = 1_000_000_000
 URL = "http://127.0.0.1:8000/a"
+TLS_URL = "https://127.0.0.1:8443/a"
 QUICK, SLOW = [100] * 900 + [2_000] * 90 + [3_000_000] * 10, [200] * 900 + [9_000_000] * 100
 
 
@@ -88,6 +91,20 @@ REPORTS = {
     ),
     "warmed up": run(Plan(url=URL, warmup_auto=True), warmup_ns=SECOND, steady=True),
     "of many URLs": run(Plan(url=URL, urls=MIX, pipeline=4)),
+    "over TLS": run(
+        Plan(url=TLS_URL, keep_alive=False, tls=TlsOptions(resume=True)),
+        handshakes=Handshakes(
+            connect=Histogram.of([80] * 1_000),
+            handshake=Histogram.of([900] * 40 + [300] * 960),
+            request=Histogram.of([100] * 1_000),
+            resumed=960,
+            session=TlsSession(
+                "TLSv1.3", "TLS_AES_256_GCM_SHA384", "bench.test", "ca", "2030-01-05T09:34:43+00:00"
+            ),
+        ),
+        failures=Counter({"tls": 2, "status": 5}),
+        reasons=Counter({"certificate expired": 2}),
+    ),
     "without keep-alive": run(Plan(url=URL, keep_alive=False, http="1.0", method="HEAD")),
     "refused": build_results(
         Plan(url=URL),
@@ -154,6 +171,40 @@ def test_report_survives_a_round_trip(report):
     for name in ("service", "response") if report.response else ("service",):
         known = latencies_with_waits(report.summary, name)
         assert latencies_with_waits(again.summary, name) == known == getattr(again.summary, name)
+
+
+def test_handshakes_are_in_every_form(without_plots):
+    report = REPORTS["over TLS"]
+    plain = document.to_document(report)["tls"]
+    assert (plain["version"], plain["cipher"]) == ("TLSv1.3", "TLS_AES_256_GCM_SHA384")
+    assert (plain["verified"], plain["resumption"]) == (True, True)
+    assert (plain["full_handshakes"], plain["resumed_handshakes"]) == (40, 960)
+    assert [plain[name]["p50"] for name in ("connect", "handshake", "request")] == [80, 300, 100]
+    assert plain["handshake"]["p99"] == 900
+    shown = written(text.write_text, report)
+    assert "TLSv1.3, TLS_AES_256_GCM_SHA384, certificate of bench.test by ca, valid" in shown
+    assert "40 full   960 resumed" in shown
+    page = written(html.write_html, report)
+    for words in (shown, page):
+        for name in ("connect", "handshake", "request", "2030-01-05"):
+            assert name in words
+    assert "400 handshakes/sec, 96 % of them resumed a session" in shown  # 1,000 in 2.5 s
+
+
+def test_reports_without_tls_do_not_speak_of_it():
+    report = REPORTS["without keep-alive"]
+    assert document.to_document(report)["tls"] is None
+    assert "handshake" not in written(text.write_text, report)
+
+
+def test_connections_that_were_open_before_have_no_distribution():
+    plan = Plan(url=TLS_URL, tls=TlsOptions(insecure=True))
+    report = run(plan, handshakes=Handshakes(session=TlsSession("TLSv1.3", "C")))
+    plain = document.to_document(report)["tls"]
+    assert (plain["connect"], plain["handshake"], plain["request"]) == (None, None, None)
+    shown = written(text.write_text, report)
+    assert "TLSv1.3, C, certificate not verified" in shown
+    assert "handshake" not in shown
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def test_rates_count_successes_only():
     assert report.bytes_per_sec == 500_000
     assert report.failures == {
         "connect": 0,
+        "tls": 0,
         "timeout": 0,
         "reset": 2,
         "stale": 0,

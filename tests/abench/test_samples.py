@@ -291,7 +291,7 @@ async def test_tls_and_proxy_errors_have_their_own_message(serve, run_plan):
     plan = {"url": url, "connections": 1, "duration_s": 0.2, "tls": TlsOptions(insecure=True)}
     summary = (await run_plan(**plan)).summary
     (one,) = summary.samples
-    assert (one.kind, one.detail) == ("connect", "WRONG_VERSION_NUMBER")
+    assert (one.kind, one.detail) == ("tls", "not TLS")
     assert "wrong version number" in one.message
     proxy = await serve(b"HTTP/1.1 407 Who \x1b are you\r\n\r\n")
     plan["route"] = Route(proxy=f"127.0.0.1:{proxy.port}")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from abench.report.tables import write_hgrm
 from abench.stats.coverage import Coverage
+from abench.stats.handshakes import Handshakes, TlsSession
 from abench.stats.histogram import DIGITS, MAX_US, Histogram, LatencyBuffer
 from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.recorder import Recorder
@@ -21,6 +22,14 @@ from tests.marks import slow_except
 
 times = st.lists(
     st.integers(0, 100) | st.integers(0, 100_000) | st.integers(0, MAX_US), max_size=50
+)
+handshakes = st.builds(
+    Handshakes,
+    connect=times.map(Histogram.of),
+    handshake=times.map(Histogram.of),
+    request=times.map(Histogram.of),
+    resumed=st.integers(0, 9),
+    session=st.builds(TlsSession, version=st.sampled_from(["", "TLSv1.2", "TLSv1.3"])),
 )
 parts = st.builds(
     Summary,
@@ -39,6 +48,7 @@ parts = st.builds(
     stages=times.map(lambda some: {len(some) % 2: StageStats(1, 2, 3, 4, Histogram.of(some))}),
     waits=times.map(Histogram.of),
     answering=st.integers(0, 10**5).map(lambda at: Coverage(spans=[(at, at + 50)])),
+    handshakes=handshakes,
     paused_ns=st.integers(0, 9),
     steady=st.booleans(),
     open_connections=st.integers(0, 1000),

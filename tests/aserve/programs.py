@@ -70,8 +70,13 @@ def serve(
     return _serve(root, info, **settings) if is_program else aserve.Server(root, **settings)
 
 
-_NUMBERS = frozenset({"max_upload", "quota", "min_free"})
+_NUMBERS = frozenset({"max_upload", "quota", "min_free", "bandwidth"})
 """Settings whose options take the same numbers."""
+
+_NETWORKS = frozenset({"deny", "proxy_trust"})
+"""Settings whose options are repeated."""
+_TEXTS = frozenset({"rate"})
+"""Settings whose options take the same text."""
 
 # Without a grace period that could be over on a slow machine.
 _PROGRAM = """
@@ -104,10 +109,14 @@ def _serve(
     ]
     options += [f"--write={area}" for area in write]
     given = {name: others[name] for name in _NUMBERS & others.keys()}
-    options += [f"--{name.replace('_', '-')}={_size(value)}" for name, value in given.items()]
+    options += ["--proxy-protocol"] if others.get("proxy_protocol") else []
+    options += [f"--{_option(name)}={_size(value)}" for name, value in given.items()]
+    options += [f"--{name}={others[name]}" for name in _TEXTS & others.keys()]
     options += ["--workers=2"] if info.shares_listeners else []
     options += ["--by-the-book"] if by_the_book else []
     options += ["--dav"] if dav else []
+    for name in _NETWORKS & others.keys():
+        options += [f"--{_option(name)}={network}" for network in others[name]]
     options += [f"--auth={login}" for login in others.get("auth", ())]
     options += [f"--share={others['share']}"] if "share" in others else []
     paths = [root] if isinstance(root, Path) else [f"{name}={path}" for name, path in root.items()]
@@ -121,6 +130,10 @@ def _serve(
         assert program.returncode == 0, errors
     finally:
         program.close()
+
+
+def _option(setting: str) -> str:
+    return setting.replace("_", "-")
 
 
 def _size(number: int) -> str:

@@ -20,7 +20,7 @@ from aserve.cli.main import main
 from aserve.config.configuration import label_of, read_configuration
 from aserve.explain.capture import ServerOptions
 from aserve.filesystem.rule_files import MAX_REPORTED
-from aserve.server import setting_warnings
+from aserve.server import exposure, setting_warnings
 from aserve.server.setting_warnings import find_warnings
 from tests.aserve.access.test_passwords import BCRYPT
 from tests.aserve.config.test_configuration import SCHEMA
@@ -112,6 +112,14 @@ def test_a_folder_that_is_only_for_this_machine_has_no_warnings(here: Path) -> N
     assert warnings_of("site") == []
     assert warnings_of("site", write=["/"], allow_connect=["a:1"], live=True) == []
     assert warnings_of("site", limits=["header-timeout=unlimited"], host="127.0.0.1") == []
+    trusted = {"proxy_trust": ["127.0.0.1", "unix", "::/0"], "deny": ["::1"], "hsts": "60"}
+    assert warnings_of("site", allowed_hosts="a.example", **trusted) == []
+    assert warnings_of("site", cors="*", host="unix:a.sock") == []
+
+
+def test_a_unix_socket_for_everyone_is_a_warning(here: Path) -> None:
+    (warning,) = warnings_of("site", host="unix:a.sock,mode=666")
+    assert warning == "--host: everyone on this machine may connect to a.sock"
 
 
 def test_lines_of_rules_that_cannot_be_followed_are_warnings(here: Path) -> None:
@@ -134,7 +142,23 @@ SLOW = "slow clients can hold all connections for ever"
         ({"error_page": ["5xx=x"]}, "--error-page: there is no file 'x' to be sent"),
         ({"write": ["/no"]}, "--write: there is no folder /no/"),
         ({"host": "a..b"}, "--host: 'a..b' is not a valid host name"),
-        ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {setting_warnings.NO_LOGIN}"),
+        ({"host": "0.0.0.0", "write": ["/"]}, f"--write: {exposure.NO_LOGIN}"),
+        ({"lan": True}, f"--lan: {exposure.OPEN}"),
+        (
+            {"host": "0.0.0.0", "proxy_trust": ["10.0.0.0/8", "unix", "0.0.0.0/0"]},
+            "--proxy-trust: 0.0.0.0/0: every client there can say that it is another one",
+        ),
+        (
+            {"deny": ["192.0.2.0/24"]},
+            "--deny: clients behind a proxy on this machine have its address: --proxy-trust",
+        ),
+        (
+            {"allowed_hosts": "a.test,a.example"},
+            (
+                "--proxy-trust: clients of a.example come by a proxy, whose address they all have"
+                " without this"
+            ),
+        ),
         (
             {"auth": ["ann:a"]},
             "--auth: everyone on this machine can see it in the list of processes: ASERVE_AUTH",
@@ -206,6 +230,10 @@ SLOW = "slow clients can hold all connections for ever"
         (
             {"allow_trace": True},
             "--allow-trace: echoes what a client sends; it is only good for tests",
+        ),
+        (
+            {"rate": "100/m:19"},
+            "--rate: a browser that loads a page may send more than 19 requests at once",
         ),
         ({"workers": "1000"}, "--workers: 1000 processes share 3 CPUs"),
         (
@@ -285,9 +313,9 @@ def test_warnings_about_logins_that_others_can_reach(here: Path) -> None:
     file = here / "users"
     file.write_text(f"ann:{BCRYPT}\n")
     options = {"host": "0.0.0.0", "write": ["/"], "htpasswd": "users"}
-    assert warnings_of("site", **options) == [f"--htpasswd: {setting_warnings.NO_TLS}"]
+    assert warnings_of("site", **options) == [f"--htpasswd: {exposure.NO_TLS}"]
     found = warnings_of("site", **options, writers="anyone")
-    assert found[0] == f"--write: {setting_warnings.NO_LOGIN}"
+    assert found[0] == f"--write: {exposure.NO_LOGIN}"
     file.chmod(0o666)
     everyone = "--htpasswd: everyone on this machine may change users"
     assert everyone in warnings_of("site", htpasswd="users")

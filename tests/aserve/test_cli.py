@@ -88,7 +88,7 @@ def test_the_banner_says_what_is_served_where_and_how_to_stop(directory):
         lines = banner(process)
         assert str(directory) in lines[0]
         assert get(url_in(lines) + "a.txt") == (200, b"alpha")
-        assert "--host" in lines[2]
+        assert "--lan" in lines[2]
         assert "Ctrl-C" in lines[3]
         assert stop(process) == (0, "")
 
@@ -398,6 +398,20 @@ def test_a_host_written_as_a_url(directory, fail, host, hint):
     assert stderr.startswith("aserve: error: --host: ")
     assert hint in stderr
     assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("--open", "--open: no browser opens a Unix socket"),
+        ("--port-file=port", "--port-file: a Unix socket has no port"),
+        ("--port=1", "--port: is for addresses: a Unix socket has no ports"),
+    ],
+)
+def test_what_a_unix_socket_has_no_use_for(directory, fail, option, reason):
+    code, stderr = fail(directory, option, "--host", f"unix:{directory}/a.sock")
+    assert (code, stderr) == (2, f"aserve: error: {reason}\n")
+    assert not (directory / "a.sock").exists()
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "192.0.2.1", "a..b", "x" * 70])

@@ -60,7 +60,7 @@ def test_groups_follow_one_another_and_examples_come_last(capsys):
     assert headings == [
         *("Arguments", "Address", "HTTPS", "Files", "Folder pages", "URLs and error pages"),
         *("Headers", "Methods", "Writing", "Access", "Caching and limits"),
-        *("Processes and models", "Logging"),
+        *("Processes and models", "Stopping", "Logging"),
         *("Configuration", "Other"),
         *("Limits, each with its default", "URLs", "Headers by path", "Where clients may write"),
         "Who may read, and who may change files",

@@ -1,9 +1,11 @@
 """Reports of load generators are read as they are, and errors throw a run out."""
 
 import json
+import ssl
 import subprocess
 import sys
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,9 @@ from benchmarks.loads import (
     whole_replies,
 )
 from benchmarks.processes import NoMeasurement
+from benchmarks.servers import SERVERS, command
 from benchmarks.site import KB, MB
+from benchmarks.tls.material import material
 from benchmarks.uploads import small_uploads
 
 WRK = """\
@@ -148,6 +152,33 @@ def test_ab_opens_a_connection_for_each_request_for_as_long_as_asked() -> None:
     words = TOOLS["ab"].words(Ask(64, closing=True), "http://127.0.0.1:1/", 3)
     assert "-k" not in words
     assert words.index("-t") < words.index("-n")  # -t would set -n to 50,000
+
+
+def test_over_tls_every_tool_gets_an_https_url_and_abench_verifies_as_little_as_the_others() -> (
+    None
+):
+    plain, over_tls = Ask(64), Ask(64, scheme="https")
+    assert plain.url(80) == "http://127.0.0.1:80/1k.txt"
+    url = over_tls.url(80)
+    assert url == "https://127.0.0.1:80/1k.txt"
+    for tool in TOOLS.values():
+        assert url in tool.words(over_tls, url, 3)
+    assert "--insecure" in TOOLS["abench"].words(over_tls, url, 3)
+    assert "--insecure" not in TOOLS["abench"].words(plain, plain.url(80), 3)
+
+
+def test_a_server_with_tls_finds_its_certificate(tmp_path: Path) -> None:
+    words = command(SERVERS["nginx tls"], tmp_path, tmp_path, 8443)
+    assert words[-2:] == ["-c", str(tmp_path / "config")]
+    config = (tmp_path / "config").read_text()
+    assert "listen 127.0.0.1:8443 ssl " in config
+    made = material()
+    assert f"ssl_certificate {made.certificate};" in config
+    assert f"ssl_certificate_key {made.key};" in config
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    command(SERVERS["nginx"], tmp_path, tmp_path, 8080)
+    assert "ssl" not in (tmp_path / "config").read_text()
 
 
 def test_h2load_is_read_from_what_it_prints() -> None:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -30,13 +30,18 @@ def program(name: str) -> str:
     return shutil.which(name) or skip_missing(f"{name} (apt-get install {name})")
 
 
-def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a client in an environment without a proxy, a package index or a configuration."""
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
+def run(
+    *command: str | Path, environment: Mapping[str, str] | None = None, **options: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a client in an environment without a proxy, a package index or a configuration.
+
+    environment: what there is besides.
+    """
+    usual = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     return subprocess.run(
         command,
         check=False,
-        env=environment,
+        env={**usual, **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -60,10 +65,11 @@ class RunningServer:
     def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
         self.process = process
         self._log = log
+        schemes = "http://", "https://"
         self.url = next(
-            word for line in process.stderr for word in line.split() if word.startswith("http://")
+            word for line in process.stderr for word in line.split() if word.startswith(schemes)
         )
-        self.address = self.url.removeprefix("http://").rstrip("/")
+        self.address = self.url.partition("://")[2].rstrip("/")
         self.host, port = self.address.split(":")
         self.port = int(port)
 

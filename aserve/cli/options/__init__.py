@@ -15,6 +15,7 @@ from aserve.cli.options.urls import UrlOptions
 from aserve.config.config_file import FILE_NAME
 from aserve.version import __version__
 
+_STOPPING = "Stopping"
 _LOGGING = "Logging"
 _CONFIGURATION = "Configuration"
 
@@ -40,8 +41,37 @@ class CommandOptions(SettingOptions, total=False):
     What of it can be in a file is named in aserve/config/kinds.py as well.
     """
 
+    lan: Annotated[
+        bool, declare_flag(ADDRESS, "--lan", text="Share in the network, with a QR code.")
+    ]
     open: Annotated[
         bool, declare_flag(ADDRESS, "--open", "-o", text="Open the site in the browser.")
+    ]
+    port_file: Annotated[
+        str,
+        declare(ADDRESS, "--port-file", value="FILE", text="Write the port there, for scripts."),
+    ]
+    stop_after: Annotated[
+        str,
+        declare(
+            _STOPPING,
+            "--stop-after",
+            value="LIMIT",
+            text="End then, as 2h or 3-downloads.",
+            show_default="off",
+            autocompletion=completion.stops,
+        ),
+    ]
+    idle_exit: Annotated[
+        str,
+        declare(
+            _STOPPING,
+            "--idle-exit",
+            value="TIME",
+            text="End after that without requests.",
+            show_default="off",
+            autocompletion=completion.times,
+        ),
     ]
     access_log: Annotated[
         str,

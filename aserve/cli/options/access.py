@@ -86,6 +86,15 @@ class AccessOptions(TypedDict, total=False):
             text="Logins; see aserve passwd.",
         ),
     ]
+    groups: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--groups",
+            value="NAME=USERS",
+            text="Users that --readers and --writers call @NAME; repeatable.",
+        ),
+    ]
     readers: Annotated[
         str,
         declare(
@@ -124,6 +133,42 @@ class AccessOptions(TypedDict, total=False):
             value="NETWORK",
             text="Do not serve these; repeatable.",
             autocompletion=completion.networks,
+        ),
+    ]
+    proxy_trust: Annotated[
+        list[str],
+        declare(
+            _ACCESS,
+            "--proxy-trust",
+            value="NETWORK",
+            text="Proxies that say who asks; repeatable.",
+            autocompletion=completion.proxies,
+        ),
+    ]
+    proxy_protocol: Annotated[
+        bool,
+        declare_flag(_ACCESS, "--proxy-protocol", text="They do, in PROXY headers."),
+    ]
+    rate: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--rate",
+            value="N/s|N/m|N/h[:BURST]",
+            text="Requests of each client; more: 429.",
+            show_default="off",
+            autocompletion=completion.rates,
+        ),
+    ]
+    bandwidth: Annotated[
+        str,
+        declare(
+            _ACCESS,
+            "--bandwidth",
+            value="SIZE|off",
+            text="Bytes a second, per connection.",
+            show_default="off",
+            autocompletion=completion.bandwidths,
         ),
     ]
     share: Annotated[

@@ -20,7 +20,7 @@ class AddressOptions(TypedDict, total=False):
             ADDRESS,
             "--host",
             value="ADDRESS",
-            text="Listen here; 0.0.0.0 for all.",
+            text="'*' for all, unix:PATH.",
             show_default=default("host"),
             autocompletion=completion.hosts,
         ),
@@ -49,6 +49,9 @@ class AddressOptions(TypedDict, total=False):
     ]
     https: Annotated[
         bool, declare_flag(_TLS, "--https", text="TLS with a certificate for this machine.")
+    ]
+    share_ca: Annotated[
+        bool, declare_flag(_TLS, "--share-ca", text="Send its authority to phones; see --lan.")
     ]
     cert: Annotated[
         list[str],

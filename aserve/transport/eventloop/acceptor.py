@@ -11,13 +11,16 @@ import socket
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aserve.cache.response_cache import ResponseCache
 from aserve.http1.limits import UNLIMITED
 from aserve.transport.accepting import accept_ready
 from aserve.transport.internal_errors import log_internal_error
 from aserve.transport.observers import ResponseObserver
+
+if TYPE_CHECKING:
+    from aserve.transport.eventloop.early_connection import EarlyConnection
 
 _STREAM = int(socket.SOCK_STREAM)
 _DEFER_ACCEPT_S = 1
@@ -33,7 +36,8 @@ Accept = Callable[[], tuple[int, Any]]
 class Acceptor:
     """A listening socket on an event loop.
 
-    protocol_factory: makes the protocol of a connection from the data that was read before.
+    protocol_factory: makes the protocol of a connection from the data that was read before and the
+    address of its client.
     transfer_timeout: seconds that a client may take to read the rest of a response.
     """
 
@@ -42,7 +46,7 @@ class Acceptor:
         listener: socket.socket,
         cache: ResponseCache | None,
         observer: ResponseObserver | None,
-        protocol_factory: Callable[[bytes], asyncio.Protocol],
+        protocol_factory: Callable[[bytes, str], asyncio.BaseProtocol],
         transfer_timeout: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -56,6 +60,12 @@ class Acceptor:
         self._transfer_timeout = transfer_timeout
         self._connecting: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
+        self.wrap_early: Callable[[EarlyConnection], asyncio.BaseProtocol] | None = None
+        """Returns the protocol of a connection that is known already; None if it is its own."""
+        self.on_accept: Callable[[int, str], None] | None = None
+        """What gets each connection in place of serve: its descriptor and the address of its peer.
+
+        Raises nothing."""
 
     def start(self, backlog: int) -> None:
         """Start accepting. backlog: how many connections may wait to be accepted."""
@@ -97,7 +107,7 @@ class Acceptor:
                 self._listener,
                 accept_ready,
                 self._accept,
-                self._respond_or_connect,
+                self.on_accept or self.serve,
                 self._pause_accepting,
             )
 
@@ -106,8 +116,11 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         self._loop.call_later(_PAUSE_S, self._resume_accepting)
 
-    def _respond_or_connect(self, descriptor: int, address: str) -> None:
-        """Answer a client from the cache and close, or make a connection for it."""
+    def serve(self, descriptor: int, address: str) -> None:
+        """Answer a client from the cache and close, or make a connection for it. Raises nothing.
+
+        address: the client's.
+        """
         client = socket.SocketType(self._family, _STREAM, 0, descriptor)
         data, cache = b"", self._cache
         try:
@@ -128,10 +141,17 @@ class Acceptor:
                         if observe := self._observer:
                             observe(address, request, cached.status, cached.content_length, now)
                         return
-            self._spawn(self._make_connection(_as_python_socket(client), data), self._connecting)
+            connecting = self._make_connection(_as_python_socket(client), data, address)
+            self._spawn(connecting, self._connecting)
         except Exception as error:  # noqa: BLE001 - it ends this connection alone
             log_internal_error(error, address)
             client.close()
+
+    def connect(self, descriptor: int, address: str) -> None:
+        """Make a connection for a client, without a look into the cache. address: the client's."""
+        client = socket.SocketType(self._family, _STREAM, 0, descriptor)
+        connecting = self._make_connection(_as_python_socket(client), b"", address)
+        self._spawn(connecting, self._connecting)
 
     def _send_and_close(self, client: socket.SocketType, data: bytes) -> None:
         """Send a response and close the socket."""
@@ -153,10 +173,15 @@ class Acceptor:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def _make_connection(self, client: socket.socket, received: bytes) -> None:
+    async def serve_early(self, client: socket.socket, connection: "EarlyConnection") -> None:
+        """Give its transport to a connection that is known already."""
+        protocol = self.wrap_early(connection) if self.wrap_early else connection
+        await self._loop.connect_accepted_socket(lambda: protocol, client)
+
+    async def _make_connection(self, client: socket.socket, received: bytes, address: str) -> None:
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._protocol_factory(received), client
+                lambda: self._protocol_factory(received, address), client
             )
         except OSError:  # the client has gone
             client.close()

@@ -85,6 +85,8 @@ class BodyReceiver(ResponseWriter):
         return True
 
     def _begin_handling(self, request: Request) -> None:
+        if self._proxied:
+            request = self._identify(self._proxied, request)
         self._request, self._started_at = request, time.time()
         self._request_context = RequestContext(int(self._started_at), False, *self._facts)
 

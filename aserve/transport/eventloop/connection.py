@@ -7,17 +7,18 @@ from typing import cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import NO_FACTS, ConnectionFacts
-from aserve.handlers.handler import AcceptBody, RequestContext
+from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
-from aserve.http.messages import BodySink, HttpError, Request
-from aserve.http.request_target import without_tls_scheme
+from aserve.http.messages import HttpError, Request
 from aserve.http1.states import State
 from aserve.policies.response_memory import MAX_INLINE_SIZE
 from aserve.transport.connection_limiter import Decision
+from aserve.transport.eventloop.body_acceptor import accept_as, body_acceptor
 from aserve.transport.eventloop.body_receiver import BodyReceiver
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
 from aserve.transport.eventloop.discarding import discard_response
+from aserve.transport.eventloop.request_counter import request_counter
 from aserve.transport.internal_errors import isolate_errors, log_internal_error
 from aserve.transport.server_connection import MAX_BUFFERED_INPUT
 from aserve.transport.turns import MAX_REQUESTS_PER_TURN, MAX_TURN_S
@@ -32,7 +33,8 @@ _NO_CONTEXT = RequestContext(0, may_wait=False)
 class Connection(BodyReceiver):
     """One client: feeds what the loop reads to the HTTP parser, and writes the responses.
 
-    received: bytes that were read from the client before.
+    received: bytes that were read from the client before. peer: the address at the other end, "" if
+    the transport has to be asked for it.
     """
 
     __slots__ = (
@@ -40,13 +42,14 @@ class Connection(BodyReceiver):
         "_turn_end",
     )
 
-    def __init__(self, host: ConnectionHost, received: bytes = b"") -> None:
-        super().__init__(host, received=len(received))
+    def __init__(self, host: ConnectionHost, received: bytes = b"", peer: str = "") -> None:
+        super().__init__(host, peer, len(received))
         self._host = host
         self._http.close_stream = host.thread_pool.release
         self._cache: HeadLookup | None = host.cache
         self._request_context = _NO_CONTEXT
-        self._facts = NO_FACTS  # what policies see of the connection
+        self._facts = NO_FACTS  # what policies see of the client
+        self._partition_key = b""  # of the part of the cache that is for it
         self._bytes_written = 0
         self._write_resumed = None
         self._sender = None
@@ -65,10 +68,10 @@ class Connection(BodyReceiver):
         """Start serving a client, or reject it."""
         self._transport = cast("asyncio.Transport", transport)
         if self._host.sees_connection:
-            self._facts = self._host.visible(ConnectionFacts(self.client))
-            self._cache = self._host.cache_for(self._facts)
-        if accept_body := self._host.accept_body:
-            self._http.accept_body = partial(_accept_body, accept_body, self._facts)
+            self._use_host(self._host)
+            self.is_shared = self._proxied is not None
+        elif accept_body := self._host.accept_body:
+            self._http.accept_body = partial(accept_as, NO_FACTS, accept_body)
         try:
             decision = self._limiter.admit(self)
             if decision is not Decision.ACCEPT:
@@ -174,16 +177,21 @@ class Connection(BodyReceiver):
 
     def _use_host(self, host: ConnectionHost) -> None:
         """Have requests answered as a server says: what its policies see, its cache, its sinks."""
-        self._facts, self._cache = NO_FACTS, host.cache
-        self._request_context = _NO_CONTEXT
+        self._facts, self._cache, self._partition_key = NO_FACTS, host.cache, b""
+        self._request_context, self._proxied = _NO_CONTEXT, None
         if host.sees_connection:
-            self._facts = host.visible(self._connection_facts())
-            self._cache = host.cache_for(self._facts)
-        accept_body = host.accept_body
-        self._http.accept_body = accept_body and partial(_accept_body, accept_body, self._facts)
+            facts = self._connection_facts()
+            self._facts = host.visible(facts)
+            self._partition_key = host.partition_key(self._facts)
+            if host.proxied_clients:
+                self._proxied = host.proxied_clients.behind(facts, self._socket_family())
+            self._cache = self._proxied or host.cache_for(self._facts, self._partition_key)
+        asked = self._facts, self._proxied
+        self._http.count_request = request_counter(host.count_request, *asked)
+        self._http.accept_body = body_acceptor(host.accept_body, *asked)
 
     def _connection_facts(self) -> ConnectionFacts:
-        return ConnectionFacts(self.client)
+        return ConnectionFacts(self.peer)
 
     # The turns of this connection.
 
@@ -321,12 +329,19 @@ class Connection(BodyReceiver):
     def _dispatch(self, request: Request) -> None:
         if self._http.sink:
             self._release_sink()
+        if self._proxied:
+            request = self._identify(self._proxied, request)
+            self._request_context = _NO_CONTEXT
         self._request, self._started_at = request, time.time()
         now = int(self._started_at)
         if self._request_context.now != now:  # one for all requests of a second
             self._request_context = RequestContext(now, False, *self._facts)
         result = self._host.handle(
-            request, self._request_context, self._on_response, keep_alive=self._http.keep_alive
+            request,
+            self._request_context,
+            self._on_response,
+            keep_alive=self._http.keep_alive,
+            partition_key=self._partition_key,
         )
         if isinstance(result, CachedResponse):
             if not (result.is_one_write or self._reserve_descriptors()):
@@ -378,12 +393,3 @@ class Connection(BodyReceiver):
 
     def _error_response(self, error: HttpError) -> PendingResponse:
         return self._host.reject(self._request, self._request_context, error)
-
-
-def _accept_body(
-    accept_body: AcceptBody, facts: ConnectionFacts, request: Request
-) -> BodySink | None:
-    """Return what gets the body of a request on a connection of which these facts are visible."""
-    if facts.scheme == "https":
-        request = without_tls_scheme(request)
-    return accept_body(request, RequestContext(int(time.time()), False, *facts))

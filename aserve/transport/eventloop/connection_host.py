@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
 from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
-from aserve.handlers.handler import AcceptBody, RequestContext
+from aserve.handlers.handler import AcceptBody, CountRequest, RequestContext
 from aserve.http.messages import BodyPart, HttpError, Request, Response
 from aserve.transport.eventloop.sink_queue import SinkQueue
 from aserve.transport.eventloop.thread_pool import ThreadPool
 from aserve.transport.eventloop.write_readiness import WriteReadiness
 from aserve.transport.server_connection import ServerConnection, ServerContext
+
+if TYPE_CHECKING:
+    from aserve.transport.eventloop.proxied_cache import ProxiedClients
 
 
 class PendingResponse(NamedTuple):
@@ -36,8 +39,11 @@ class ConnectionHost(ServerContext, Protocol):
     write_readiness: WriteReadiness
     cache: ResponseCache | None
     accept_body: AcceptBody | None
+    count_request: CountRequest | None
     sees_connection: bool
-    """Whether a policy has declared a fact of the connection."""
+    """Whether facts of the connection matter: a policy has declared one, or proxies are trusted."""
+    proxied_clients: "ProxiedClients | None"
+    """Those behind trusted proxies, None where none is trusted."""
 
     @property
     def successor(self) -> "ConnectionHost | None":
@@ -52,7 +58,10 @@ class ConnectionHost(ServerContext, Protocol):
     def visible(self, facts: ConnectionFacts) -> ConnectionFacts:
         """Return the facts of a connection that policies have declared."""
 
-    def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
+    def partition_key(self, visible: ConnectionFacts) -> bytes:
+        """Return the part of the cache for a connection of which this is visible."""
+
+    def cache_for(self, visible: ConnectionFacts, partition_key: bytes) -> HeadLookup | None:
         """Return the cached responses for a connection of which this is visible."""
 
     def handle(
@@ -62,8 +71,12 @@ class ConnectionHost(ServerContext, Protocol):
         done: Callable[[PendingResponse], None],
         *,
         keep_alive: bool,
+        partition_key: bytes,
     ) -> CachedResponse | PendingResponse | None:
-        """Return the response, or None if done will be called with it."""
+        """Return the response, or None if done will be called with it.
+
+        partition_key: of the part of the cache for its client.
+        """
 
     def reject(
         self, request: Request, context: RequestContext, error: HttpError

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aserve.cache.keys import ConnectionFacts
 from aserve.handlers.handler import RequestContext
 from aserve.http.dates import format_date
 from aserve.http.error_pages import TOO_MANY_FILES
-from aserve.http.messages import BodyPart, FileSlice, HttpError, Response, Takeover
+from aserve.http.messages import BodyPart, FileSlice, HttpError, Request, Response, Takeover
 from aserve.transport.eventloop.connection_host import ConnectionHost, PendingResponse
 from aserve.transport.eventloop.discarding import discard_parts
 from aserve.transport.eventloop.file_sender import FileSender
@@ -23,6 +23,9 @@ from aserve.transport.eventloop.transport_sender import TransportSender
 from aserve.transport.internal_errors import isolate_errors
 from aserve.transport.response_end import ResponseEnd
 from aserve.transport.server_connection import RESET, ServerConnection
+
+if TYPE_CHECKING:
+    from aserve.transport.eventloop.proxied_cache import ProxiedCache
 
 
 class ResponseWriter(ServerConnection, asyncio.Protocol):
@@ -33,6 +36,7 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
         "_facts",
         "_host",
         "_is_reading",
+        "_partition_key",
         "_request_context",
         "_sender",
         "_takeover",
@@ -48,6 +52,10 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     """That of the current request."""
     _facts: ConnectionFacts
     """What policies see of the client."""
+    _partition_key: bytes
+    """Of the part of the cache that is for the client."""
+    _proxied: "ProxiedCache | None"
+    """The clients of the peer, if it is a trusted proxy."""
     _sender: ResponseSender | None
     """Set by the first response that takes several writes."""
     _host: ConnectionHost
@@ -102,12 +110,30 @@ class ResponseWriter(ServerConnection, asyncio.Protocol):
     # The accounts that ServerConnection keeps.
 
     @property
-    def client(self) -> str:
-        """The client's address, or "-" if it has none."""
-        if not self._client:
+    def peer(self) -> str:
+        """The address at the other end of the connection, or "-" if it has none."""
+        if not self._peer:
             peer = self._transport.get_extra_info("peername")
-            self._client = peer[0] if isinstance(peer, tuple) and peer else "-"
-        return self._client
+            self._peer = peer[0] if isinstance(peer, tuple) and peer else "-"
+        return self._peer
+
+    @property
+    def client(self) -> str:
+        """The address of the client of the current request: the peer's, unless that is a proxy."""
+        if self._proxied:
+            return self._proxied.facts.client
+        return self._peer or self.peer
+
+    def _identify(self, proxied: "ProxiedCache", request: Request) -> Request:
+        """Note which client has sent a request to its proxy; return it as it was sent there."""
+        request = proxied.identify(request)
+        _, self._facts, self._partition_key = proxied.visible
+        return request
+
+    def _socket_family(self) -> int:
+        """Return the address family of the socket, AF_UNSPEC if it is not known."""
+        sock = self._transport.get_extra_info("socket")
+        return int(sock.family) if sock else socket.AF_UNSPEC
 
     def _total_sent(self) -> int:
         """Return how many bytes were handed to the transport or the kernel."""

@@ -10,9 +10,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from aserve.cache.cached_response import CachedResponse, HeadLookup
+from aserve.cache.counted_lookup import CountedLookup
 from aserve.cache.dependencies import Dependencies
 from aserve.cache.keys import CacheKey, ConnectionFacts
 from aserve.cache.response_cache import ResponseCache
@@ -37,6 +39,9 @@ from aserve.transport.server_connection import ServerConnection
 
 if TYPE_CHECKING:
     from aserve.tls.presented import PresentedCertificates
+    from aserve.transport.eventloop.early_connection import EarlyConnection
+    from aserve.transport.eventloop.proxied_cache import ProxiedClients
+    from aserve.transport.proxy_protocol import ProxyProtocol
 
 _MAX_LAST_TURNS = 100  # of the loop, for aborted connections to be closed
 _RELEASE_TIMEOUT = 2.0  # seconds that a stop waits for sinks and streams to be closed
@@ -51,7 +56,8 @@ class EventLoopServer:
     """Serves a site on one event loop, with its connections and its thread pool.
 
     limiter: that of the server which this one is to succeed; it counts the connections of both.
-    certificates: what it presents, None for a server without TLS.
+    certificates: what it presents, None for a server without TLS. proxy_protocol: what reads the
+    header that each connection begins with, None if they have none.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of a server
@@ -63,12 +69,15 @@ class EventLoopServer:
         cache: ResponseCache | None = None,
         limiter: ConnectionLimiter[ServerConnection] | None = None,
         certificates: "PresentedCertificates | None" = None,
+        proxy_protocol: "ProxyProtocol | None" = None,
     ) -> None:
         self._certificates = certificates
+        self._proxy_protocol = proxy_protocol
         self.limits = limits
         self.observer = observer
         self.cache = None if site.keyed_on.everything else cache
-        self.sees_connection = site.keyed_on.sees_connection
+        self.sees_connection = site.keyed_on.sees_connection or site.proxies is not None
+        self.partition_key = site.keyed_on.partition_key
         self.visible = site.keyed_on.visible
         self.loop = asyncio.get_running_loop()
         self._monitor = cache.monitor if cache else None
@@ -80,8 +89,10 @@ class EventLoopServer:
             self.write_readiness.close()
             raise
         self.accept_body = site.accept_body
+        self.count_request = site.count_request
         self._site = site
         self._is_barred = site.is_barred
+        self.proxied_clients = self._find_proxied_clients()
         self.limiter: ConnectionLimiter[ServerConnection] = limiter or ConnectionLimiter(
             process_limits(limits), cache
         )
@@ -110,32 +121,73 @@ class EventLoopServer:
         self._sweep()
 
     def _start_accepting(self, listeners: Iterable[socket.socket]) -> None:
-        create = self._create_tls_acceptor if self._certificates else self._create_acceptor
+        create = self._tls_acceptors() if self._certificates else self._create_acceptor
         self._acceptors = [create(listener) for listener in listeners]
         for acceptor in self._acceptors:
             acceptor.start(self.limits.backlog)
 
     def _create_acceptor(self, listener: socket.socket) -> Acceptor:
-        return Acceptor(
+        acceptor = Acceptor(
             listener,
-            None if self.sees_connection else self.cache,
+            self._cache_of_acceptors(),
             self.observer,
-            lambda received: Connection(self, received),
+            partial(Connection, self),
             self.limits.transfer_timeout,
         )
+        if self._proxy_protocol:
+            from aserve.transport.eventloop.early_connection import (  # noqa: PLC0415 - if it is on
+                EarlyConnection,
+            )
 
-    def _create_tls_acceptor(self, listener: socket.socket) -> Acceptor:
+            self._receive_headers(acceptor, listener, partial(EarlyConnection, self))
+        return acceptor
+
+    def _cache_of_acceptors(self) -> ResponseCache | None:
+        """Return the cache if what it has is for all clients, whoever the proxies say they are.
+
+        Headers of the PROXY protocol are known to the acceptors, those in requests are not.
+        """
+        believes_requests = self._site.proxies is not None and self._proxy_protocol is None
+        decides = self._site.keyed_on.sees_connection or believes_requests
+        return None if decides else self.cache
+
+    def _tls_acceptors(self) -> Callable[[socket.socket], Acceptor]:
+        """Return what makes an acceptor of clients that speak TLS."""
         # Only here: they import ssl, which a server without TLS does not need.
-        from aserve.transport.eventloop.tls_acceptor import TlsAcceptor  # noqa: PLC0415
         from aserve.transport.eventloop.tls_connection import TlsConnection  # noqa: PLC0415
+        from aserve.transport.eventloop.tls_transport import TlsLayer, TlsTransport  # noqa: PLC0415
 
-        certificates = cast("PresentedCertificates", self._certificates)
-        return TlsAcceptor(
-            listener,
-            certificates.context,
-            lambda handshake: TlsConnection(self, handshake, certificates.asked_name),
-            self.limits,
-        )
+        layer = TlsLayer(self.loop, cast("PresentedCertificates", self._certificates))
+        wrap = partial(TlsTransport, layer)
+
+        def create(listener: socket.socket) -> Acceptor:
+            acceptor = Acceptor(
+                listener,
+                None,  # the first bytes of a client are no request
+                None,
+                lambda _, peer: wrap(TlsConnection(self, None, peer)),
+                self.limits.transfer_timeout,
+            )
+            if self._proxy_protocol:
+                acceptor.wrap_early = wrap
+                self._receive_headers(acceptor, listener, partial(TlsConnection, self))
+            return acceptor
+
+        return create
+
+    def _receive_headers(
+        self,
+        acceptor: Acceptor,
+        listener: socket.socket,
+        new_connection: "Callable[[asyncio.Transport, str], EarlyConnection]",
+    ) -> None:
+        """Have the header of a proxy received on each connection, before anything else."""
+        from aserve.transport.eventloop.header_receiver import HeaderReceiver  # noqa: PLC0415
+
+        protocol = cast("ProxyProtocol", self._proxy_protocol)
+        family = int(listener.family)
+        receiver = HeaderReceiver(acceptor, family, protocol, new_connection, self.limits)
+        acceptor.on_accept = receiver.receive
 
     async def stop_accepting(self) -> None:
         """Accept no more; return when each client that was accepted has its connection.
@@ -277,16 +329,28 @@ class EventLoopServer:
         if self._all_closed and not self.connections:
             self._all_closed.set()
 
-    def cache_for(self, visible: ConnectionFacts) -> HeadLookup | None:
+    def _find_proxied_clients(self) -> "ProxiedClients | None":
+        """Return what finds the clients behind trusted proxies, None where none is trusted."""
+        site = self._site
+        if not site.proxies:
+            return None
+        from aserve.transport.eventloop.proxied_cache import ProxiedClients  # noqa: PLC0415 - off
+
+        return ProxiedClients(
+            site.proxies, site.keyed_on, self.cache, site.is_barred, site.count_request
+        )
+
+    def cache_for(self, visible: ConnectionFacts, partition_key: bytes) -> HeadLookup | None:
         """Return the cached responses for a connection of which this is visible.
 
         There are none for a client that guesses passwords: a hit would tell it that one is right.
         """
         if self._is_barred and self._is_barred(visible.client, int(time.time())):
             return None
-        return self.cache and self.cache.select_partition(
-            self._site.keyed_on.partition_key(visible)
-        )
+        if not self.cache:
+            return None
+        found, count = self.cache.select_partition(partition_key), self.count_request
+        return CountedLookup(found, count, visible.client) if count else found
 
     def handle(
         self,
@@ -295,15 +359,12 @@ class EventLoopServer:
         done: Callable[[PendingResponse], None],
         *,
         keep_alive: bool,
+        partition_key: bytes,
     ) -> CachedResponse | PendingResponse | None:
         """Return the response if it needs no disk, else None: done gets it from a thread."""
         key = None
         is_barred = self._is_barred and self._is_barred(context.client, context.now)
         if (cache := self.cache) and not (request.error or is_barred):
-            partition_key = b""
-            if self.sees_connection:
-                facts = ConnectionFacts(context.client, context.scheme, context.server_name)
-                partition_key = self._site.keyed_on.partition_key(facts)
             key = cache.keys.key(request, keep_alive=keep_alive, partition_key=partition_key)
             if key and (cached := cache.lookup_key(key, request, context.now)):
                 return cached

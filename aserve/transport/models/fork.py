@@ -59,7 +59,7 @@ class ChildConnection(SocketConnection):
         place: int,
     ) -> None:
         self._responding, self._place, self._refresh = responding, place, context.refresh
-        super().__init__(accepted.socket, accepted.client, context)
+        super().__init__(accepted.socket, accepted.peer, context)
 
     def _process_requests(self) -> None:
         if self._is_between_requests:
@@ -84,6 +84,7 @@ class ChildContext(ConnectionContext):
     def __init__(self, shared: ConnectionContext, renew: Renew | None) -> None:
         bounds = process_limits(shared.limits, threads=1)
         super().__init__(shared.site, shared.limits, shared.observer, bounds)
+        self.proxy_protocol = shared.proxy_protocol
         self._renew = renew
 
     def refresh(self) -> None:
@@ -149,7 +150,7 @@ class ForkServer(DelegatingLoop):
 
     def _log_failure(self, pid: int, child: Child, code: int) -> None:
         if code:
-            client, ended = child.connection.client, describe_exit(code)
+            client, ended = child.connection.peer, describe_exit(code)
             _logger.error("child %d, which served %s, ended with %s", pid, client, ended)
 
     def _delegate(self, connection: SocketConnection) -> None:

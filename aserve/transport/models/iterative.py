@@ -115,6 +115,8 @@ class IterativeServer(PollLoop):
         if self._is_interrupted:
             self._is_interrupted = False
             self._others_wait()
+        if self._at_tick:  # the tick of the server comes with the end of this client
+            self._call_at_tick()
         if self._served and time.monotonic() >= self._deadline:
             self._served.abort()
         return self._stopping

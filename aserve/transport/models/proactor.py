@@ -94,7 +94,12 @@ class ProactorServer(CompletionLoop):
     def _on_accept(self, listener: socket.socket, result: int) -> None:
         if result >= 0:
             sock = socket.socket(listener.family, listener.type, listener.proto, result)
-            self._open_connection(sock, _client_address(sock))
+            try:
+                client = _client_address(sock)
+            except OSError:  # it has gone, and nothing says who it was
+                sock.close()
+            else:
+                self._open_connection(sock, client)
             return
         self._accepting.discard(listener)  # cancelled, or out of descriptors until the next tick
         if self._stopping:
@@ -217,8 +222,6 @@ class ForwardedOperations:
 
 
 def _client_address(sock: socket.socket) -> str:
-    try:
-        address = sock.getpeername()
-    except OSError:  # the client has gone
-        return "-"
+    """Return the address of a client, "-" on a Unix socket. Raises OSError if it has gone."""
+    address = sock.getpeername()
     return str(address[0]) if isinstance(address, tuple) else "-"

@@ -2,6 +2,7 @@
 
 import base64
 import threading
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,16 @@ def test_the_name_of_the_scheme_has_any_case(header):
 def test_no_login_is_more_than_wrong(text):
     with pytest.raises(WrongLoginError):
         make().user_of("Basic " + text, ONE, 0, may_wait=False)
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+def test_a_login_is_in_utf_8_or_in_latin_1(coding):
+    """RFC 7617 section 2.1 has clients take UTF-8; requests and others send Latin-1."""
+    authenticator = Authenticator(Logins(["jörg:pässwörd"]), FailedLogins(), LoginChecks(1))
+    for pair, user in (("jörg:pässwörd", "jörg"), ("jörg:passwörd", None)):
+        header = "Basic " + base64.b64encode(pair.encode(coding)).decode()
+        with nullcontext() if user else pytest.raises(WrongLoginError):
+            assert authenticator.user_of(header, ONE, 0, may_wait=False) == user
 
 
 def test_a_slow_check_is_never_made_where_nothing_may_wait(slow):

@@ -56,6 +56,11 @@ def test_bcrypt_never_ignores_the_end_of_a_password():
         (ARGON2[:40], "argon2id hash is not complete"),
         (ARGON2.replace("m=8", "m=999999999"), "memory of argon2id must be"),
         (ARGON2.replace("t=1", "t=99999"), "passes of argon2id must be"),
+        (ARGON2.replace("t=1", "t=0"), "passes of argon2id must be"),
+        (ARGON2.replace("p=1", "p=0"), "lanes of argon2id must be"),
+        (ARGON2.replace("p=1", "p=17"), "lanes of argon2id must be"),
+        (ARGON2.replace("p=1", "p=2"), "memory of argon2id must be from 16 to"),
+        (ARGON2.replace("m=8,t=1", "m=524288,t=3"), "passes of argon2id must be at most 2"),
     ],
 )
 def test_what_is_no_good_hash_is_refused_and_not_repeated(text, reason):

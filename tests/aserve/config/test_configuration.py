@@ -171,6 +171,13 @@ def test_paths_in_a_file_begin_where_the_file_is(tmp_path: Path, text: str, root
         ("xyzzy = 1", "aserve.toml:1: xyzzy: there is no such key"),
         ("queue = 1", "aserve.toml:1: queue: there is no such key"),
         ("\n\nport = '80'", 'aserve.toml:3: port: must be a whole number, not "80"'),
+        ("rate = '5'", "aserve.toml:1: rate: must be N/s, N/m or N/h, with :BURST if wanted, not"),
+        ("rate = 5", "aserve.toml:1: rate: must be a rate such as '100/s', or 'off', not 5"),
+        ("bandwidth = '5'", "aserve.toml:1: bandwidth: must be from 4096 to 1073741824"),
+        (
+            "[[site]]\nhosts='a'\nroot='www'\nbandwidth='5M'",
+            "aserve.toml:4: site.bandwidth: is a setting of the whole server",
+        ),
         ("port = true", "aserve.toml:1: port: must be a whole number, not true"),
         ("port = 80.5", "aserve.toml:1: port: must be a whole number, not 80.5"),
         ("port = 99999", "aserve.toml:1: port: must be from 0 to 65535"),
@@ -399,6 +406,26 @@ def test_the_files_in_the_documentation_can_be_read(tmp_path: Path) -> None:
         SCHEMA.validate(tomllib.loads(text))
 
 
+def test_groups_are_said_by_every_source_and_printed(tmp_path: Path) -> None:
+    users = 'auth = ["ann:a", "ben:b"]\nreaders = "@staff"\n'
+    table = '[groups]\nstaff = ["ann", "ben"]\nheads = "ann"\n'
+    texts = ("staff=ann,ben", "heads=ann")
+    SCHEMA.validate(tomllib.loads(users + table))
+    configuration = read(users + table)
+    printed = format_configuration(configuration)
+    assert configuration.settings.groups == texts
+    assert re.search(r'^ +"staff=ann,ben", +# aserve.toml:4$', printed, re.MULTILINE)
+    assert read(users, environment={"ASERVE_GROUPS": "\n".join(texts)}).settings.groups == texts
+    assert read(users, groups=list(texts)).settings.groups == texts
+    assert read(f"{users}groups = {list(texts)}").settings.groups == texts
+    assert error_of(f"{users}[groups]\nstaff = ['ann',\n'zoe']") == (
+        "aserve.toml:4: groups.staff: staff: there is no user 'zoe', only ann, ben"
+    )
+    assert error_of(f"{users}[groups]\na = ['ann']\nstaff = 3").startswith(
+        "aserve.toml:5: groups.staff: must be a list of the names of users, not 3"
+    )
+
+
 sizes = st.sampled_from(["off", "1M", "3G", "2000000"])
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\0,\n\r"), min_size=1, max_size=5)
 names = names.filter(lambda name: name.strip() == name and name not in {".", ".."})
@@ -429,6 +456,8 @@ OPTIONS = {
     "cache": st.sampled_from(["auto", "no-store", "60"]),
     "cors": st.sampled_from(["*", "https://a.test,https://*.b.test", "off"]),
     "allowed_hosts": st.sampled_from(["any", "local", "a.test, *.b.test"]),
+    "rate": st.sampled_from(["off", "5/s", "7/h:9"]),
+    "bandwidth": st.sampled_from(["off", "5M", "5000"]),
     "readme": st.booleans(),
     "dotfiles": st.booleans(),
     "quiet": st.booleans(),

@@ -15,6 +15,8 @@ NOT_OF_A_SERVER = {"workers", "sources", "htpasswd_lines"}
 STATUS_AND_PATH = "must be STATUS=PATH, as in 404=missing.html or 5xx=broken.html"
 PATH_NAME_VALUE = "must be PATH NAME: VALUE, as in '/docs/* X-Frame-Options: DENY'"
 CACHING = "must be one of auto, no-cache, no-store, or seconds from 0 to 2147483647"
+NETWORK = "must be a network such as 10.0.0.0/8, or an address"
+AN_ADDRESS = "an IPv4 or IPv6 network"
 OWN_ARGUMENTS = ["root", "port", "access_log"]
 
 
@@ -137,6 +139,10 @@ def test_the_default_number_of_threads_is_that_of_the_model(
         ("min_free", -1, "must be at least 0"),
         ("quota", 5, "has no effect where nothing can be written to"),
         ("fsync", False, "has no effect where nothing can be written to"),
+        ("proxy_trust", ("nobody",), f"{NETWORK}: 'nobody' does not appear to be {AN_ADDRESS}"),
+        ("proxy_trust", ("unix", "10.0.0.1/8"), f"{NETWORK}: 10.0.0.1/8 has host bits set"),
+        ("proxy_protocol", "v2", "must be True or False, not 'v2'"),
+        ("proxy_protocol", True, "needs proxy_trust: which peers may say who the client is"),
         ("workers", 2, "a server in a program is one process"),
     ],
 )

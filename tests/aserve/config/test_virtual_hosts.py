@@ -28,7 +28,7 @@ OF_A_PATH = {
     *("charset", "types", "index", "urls", "spa", "error_page", "server_header"),
     *("headers", "cache", "cors", "isolate", "security_headers", "etag", "compress"),
     *("listing", "page_size", "readme", "title"),
-    *("archive", "archive_max_bytes", "archive_max_files", "readers", "writers"),
+    *("archive", "archive_max_bytes", "archive_max_files", "readers", "writers", "rate"),
 }
 """All other settings. A new one belongs here, or in one of the lists in virtual_hosts.py."""
 

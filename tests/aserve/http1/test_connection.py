@@ -451,3 +451,67 @@ def test_only_a_whole_body_can_be_refused_without_closing(message, keeps):
     assert (request.method, request.error.status) == ("PUT", 409)
     assert connection.state is State.HANDLING
     assert connection.keep_alive is keeps
+
+
+COUNTED = [
+    *(GET, b"\r\n\r\n" + GET, b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /a HTTP/1.0\r\n\r\n"),
+    b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
+    b"POST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("message", COUNTED)
+def test_each_request_is_counted_once_however_it_comes(message):
+    for reads in ([message], [bytes([byte]) for byte in message]):
+        connection, counted = H1Connection(Limits()), []
+        connection.count_request = counted.append
+        requests = []
+        for data in reads:
+            connection.receive(data)
+            requests.append(connection.next_request())
+        assert counted == [*filter(None, requests)]
+        assert counted[0].error is None
+
+
+def test_an_invalid_request_is_not_counted():
+    connection = H1Connection(Limits())
+    connection.count_request = pytest.fail
+    connection.receive(b"GET /a HTTP/1.1\r\n\r\n")  # no Host
+    assert connection.next_request().error.status == 400
+
+
+def refused(message):
+    """Return a connection that refuses all it is asked, and the request."""
+    connection = H1Connection(Limits())
+    connection.count_request = lambda _: HttpError(429, "Too many.")
+    connection.accept_body = pytest.fail
+    connection.receive(message)
+    return connection, connection.next_request()
+
+
+def answer_refused(connection, request):
+    response = error_response(request, request.error)
+    sent = b"".join(connection.start_response(response, DATE))
+    connection.response_sent()
+    return sent
+
+
+@pytest.mark.parametrize("message", [*COUNTED[:3], COUNTED[4].replace(b"5", b"0")[:-5]])
+def test_a_refused_request_without_a_body_leaves_the_connection_open(message):
+    connection, request = refused(message)
+    assert request.error.status == 429
+    sent = answer_refused(connection, request)
+    assert b"Connection: close" not in sent
+    assert connection.state is State.IDLE
+
+
+@pytest.mark.parametrize("message", COUNTED[4:])
+def test_of_the_body_of_a_refused_request_nothing_is_read(message):
+    connection, request = refused(message)
+    assert (request.method, request.error.status) == ("POST", 429)
+    assert not connection.wants_continue
+    assert b"\r\nConnection: close\r\n" in answer_refused(connection, request)
+    assert connection.state is State.LINGERING
+    connection.receive(GET)
+    assert connection.next_request() is None

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from aserve.http.messages import HttpError, Request
 from aserve.observability import access_log
 from aserve.observability.access_log import AccessLog
+from aserve.observability.client_shares import ClientShares
 from aserve.observability.log_file import LogFile, open_log
 from aserve.observability.log_formats import (
     MAX_FIELD,
@@ -295,6 +296,14 @@ def test_one_client_cannot_keep_others_out_of_the_log(monkeypatch):
     log.close(30)
     written = file.written.decode().split()
     assert [line for line in written if line != "attacker"] == [f"modest{n}" for n in range(20)]
+
+
+def test_clients_without_an_address_have_no_share_in_common():
+    """Behind a proxy on a Unix socket they are many, and none of them is told from another."""
+    shares = ClientShares(1_000)
+    assert [shares.take("a", 10, 640) for _ in range(3)] == [True, True, False]
+    assert all(shares.take("-", 10, 640) for _ in range(60))
+    assert not shares.take("-", 641, 640)
 
 
 def test_the_kept_part_of_a_long_head_is_bounded():

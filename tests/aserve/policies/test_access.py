@@ -190,6 +190,39 @@ def test_no_door_shows_what_a_rule_closes(root: Path, pair: str, *, decodes: boo
         assert b"b.txt" not in body_of(response)
 
 
+@pytest.mark.parametrize("groups", [("staff=ann,ben", "all=carl"), {"staff": ("ann", "ben")}])
+def test_a_group_stands_for_its_users(root: Path, groups: object) -> None:
+    """Beside single users, also in the rules of paths."""
+    paths = (
+        aserve.PathSettings("/private/sub/*", readers=("@staff", "carl")),
+        aserve.PathSettings("/private/*", readers=("@staff",)),
+    )
+    site = site_of(root, auth=AUTH, readers=("anyone",), groups=groups, paths=paths)
+    for pair, (outer, inner) in {
+        "": (401, 401),
+        "ann:a": (200, 200),
+        "ben:b": (200, 200),
+        "carl:c": (403, 200),
+        "@staff:a": (401, 401),
+    }.items():
+        assert status(site, "/private/a.txt", pair) == outer
+        assert status(site, "/private/sub/b.txt", pair) == inner
+
+
+def test_other_users_are_in_no_group_of_the_server(root: Path) -> None:
+    """A site with users of its own may name groups of its own."""
+    for own, readers in (({}, ("zoe",)), ({"groups": ("staff=zoe",)}, ("@staff",))):
+        other = aserve.VirtualHost("b.test", root, auth=("zoe:z",), readers=readers, **own)
+        same = aserve.VirtualHost("c.test", root, readers=("@staff",))
+        groups = ("staff=ann",)
+        site = site_of(root, auth=AUTH, readers=("@staff",), groups=groups, sites=(other, same))
+        for host, pair, expected in (
+            *(("a.test", "ann:a", 200), ("a.test", "ben:b", 403), ("b.test", "zoe:z", 200)),
+            *(("b.test", "ann:a", 401), ("c.test", "ann:a", 200), ("c.test", "ben:b", 403)),
+        ):
+            assert status(site, "/open.txt", pair, host=host) == expected
+
+
 @pytest.mark.parametrize("method", ["GET", "PROPFIND"])
 def test_a_listing_has_what_its_reader_may_read(root: Path, method: str) -> None:
     site = site_of(root, auth=AUTH, readers=("anyone",), paths=RULES, dav=True)

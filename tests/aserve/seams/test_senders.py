@@ -38,8 +38,11 @@ class EncryptingTransport(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.inner.write(encrypt(bytes(data)))
 
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
     def __getattribute__(self, name: str) -> Any:
-        own = {"inner", "get_extra_info", "write", "__class__"}
+        own = {"inner", "get_extra_info", "write", "writelines", "__class__"}
         return object.__getattribute__(self, name) if name in own else getattr(self.inner, name)
 
 

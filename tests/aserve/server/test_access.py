@@ -229,6 +229,23 @@ def test_passwords_are_shown_by_no_form_of_the_settings(root: Path) -> None:
         ({"readers": ("ann",)}, "readers: there is no user 'ann', only anyone, users, nobody"),
         ({"auth": ("ann:a",), "writers": ("ben",)}, "writers: there is no user 'ben', only"),
         ({"readers": ("anyone", "users")}, "readers: anyone says all"),
+        ({"readers": ("@staff",)}, "readers: there is no group '@staff', since groups has none"),
+        (
+            {"auth": ("ann:a",), "groups": ("staff=ann",), "readers": ("@staf",)},
+            "readers: there is no group '@staf', only @staff",
+        ),
+        (
+            {"auth": ("ann:a",), "groups": ("staff=ann,ben",)},
+            "groups: staff: there is no user 'ben', only ann",
+        ),
+        ({"groups": {"staff": ("ann",)}}, "groups: staff: there is no user 'ann', only no users"),
+        ({"groups": ("staff",)}, "groups: staff: has no users"),
+        ({"groups": {"staff": ()}}, "groups: staff: has no users"),
+        ({"groups": ("=ann",)}, "groups: must be NAME=USER,USER, and '' is no name of a group"),
+        ({"groups": ("@a=ann",)}, "groups: must be NAME=USER,USER, and '@a' is no name"),
+        ({"auth": ("ann:a",), "groups": ("a=ann", "a=ann")}, "groups: a is named twice"),
+        ({"groups": {"a": "ann"}}, "groups: a: must be the names of users, not 'ann'"),
+        ({"groups": {"a": 3}}, "groups: a: must be the names of users, not 3"),
     ],
 )
 def test_what_is_wrong_is_one_line(root: Path, settings: dict[str, object], error: str) -> None:

@@ -153,6 +153,20 @@ def test_a_call_that_is_due_is_made_once() -> None:
     assert calls == ["first"]
 
 
+def test_a_descriptor_is_read_when_it_is_readable() -> None:
+    counter = os.eventfd(0, os.EFD_NONBLOCK)
+    read: list[int] = []
+    with control_on(70_010, str) as control:
+        control.call_when_readable(counter, lambda: read.append(os.eventfd_read(counter)))
+        with closing(connect_to(70_010)):
+            control.wait()
+        assert read == []
+        os.eventfd_write(counter, 3)
+        control.wait()
+    os.close(counter)
+    assert read == [3]
+
+
 def test_a_program_that_is_started_anew_is_asked_again() -> None:
     """It passes its socket on, and not the clients that it has accepted."""
     server = ControlSocket(70_009)

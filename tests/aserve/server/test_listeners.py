@@ -85,6 +85,22 @@ def test_the_ipv6_wildcard_accepts_ipv4(directory):
 
 
 @needs_ipv6
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_star_is_all_addresses_of_each_family(directory, workers):
+    with listening(Settings(directory, "*", 0, workers=workers)) as groups:
+        port = groups[0][0].getsockname()[1]
+        assert addresses(groups) == [[("0.0.0.0", port), ("::", port)]] * workers
+        for _, ipv6 in groups:
+            assert ipv6.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+def test_a_star_without_ipv6_is_all_addresses_of_ipv4(directory, monkeypatch):
+    FailingSockets(monkeypatch, socket.AF_INET6, [errno.EAFNOSUPPORT] * 9)
+    with listening(Settings(directory, "*", 0)) as groups:
+        assert [[one.getsockname()[0] for one in group] for group in groups] == [["0.0.0.0"]]
+
+
+@needs_ipv6
 def test_every_model_serves_both_addresses(directory, model):
     with aserve.Server(directory, model=model) as server:
         port = int(server.url.rsplit(":", 1)[1].rstrip("/"))
@@ -173,6 +189,8 @@ def test_a_link_local_address_needs_its_interface(directory):
 
 def test_the_url_has_the_interface_of_a_link_local_address():
     class LinkLocalListener:
+        family = socket.AF_INET6
+
         def getsockname(self):
             return "fe80::1%eth0", 8_000, 0, 2
 

@@ -36,7 +36,8 @@ def start(directory, pair):
         server = aserve.Server(directory, **{"host": "127.0.0.1", **files, **settings})
         server.start()
         servers.append(server)
-        return server, ("127.0.0.1", int(server.url.split(":")[2].strip("/")))
+        port = server.url.rpartition(":")[2].strip("/")
+        return server, ("127.0.0.1", int(port) if port.isdecimal() else 0)
 
     yield start_server
     for server in servers:

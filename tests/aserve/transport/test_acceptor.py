@@ -190,7 +190,7 @@ async def test_a_response_that_does_not_fit_into_the_socket_arrives_whole(
     expected = await get_until_cached(service, connect, LARGE)
     acceptor, ours, theirs = acceptor
     theirs.sendall(LARGE)
-    acceptor._respond_or_connect(ours.detach(), "127.0.0.1")
+    acceptor.serve(ours.detach(), "127.0.0.1")
     assert len(acceptor._sending) == 1  # which sends the rest
     received = b""
     while more := await asyncio.get_running_loop().sock_recv(theirs, 65_536):
@@ -202,7 +202,7 @@ async def test_stopping_waits_for_the_rest_of_a_response(service, acceptor, conn
     expected = await get_until_cached(service, connect, LARGE)
     _, ours, theirs = acceptor
     theirs.sendall(LARGE)
-    service.server._acceptors[0]._respond_or_connect(ours.detach(), "127.0.0.1")
+    service.server._acceptors[0].serve(ours.detach(), "127.0.0.1")
     stopping = asyncio.create_task(service.server.stop(60))
     received = b""
     while more := await asyncio.get_running_loop().sock_recv(theirs, 4_096):
@@ -219,7 +219,7 @@ async def test_a_slow_client_of_the_acceptor_does_not_delay_the_drain_of_the_oth
     await idle.get("/a.txt")
     _, ours, theirs = acceptor
     theirs.sendall(LARGE)
-    service.server._acceptors[0]._respond_or_connect(ours.detach(), "127.0.0.1")
+    service.server._acceptors[0].serve(ours.detach(), "127.0.0.1")
     await service.server.stop_accepting()
     stopping = asyncio.create_task(service.server.stop(None))
     assert await idle.read_all() == b""  # closed, while the other one has not read a byte
@@ -234,7 +234,7 @@ async def test_a_client_that_does_not_read_is_closed(service, acceptor, connect)
     acceptor, ours, theirs = acceptor
     acceptor._transfer_timeout = 0.05
     theirs.sendall(LARGE)
-    acceptor._respond_or_connect(ours.detach(), "127.0.0.1")
+    acceptor.serve(ours.detach(), "127.0.0.1")
     await asyncio.gather(*acceptor._sending)
     theirs.setblocking(True)
     received = b"".join(iter(lambda: theirs.recv(1 << 16), b""))  # up to the end of file

@@ -36,8 +36,9 @@ LARGE = SMALL.replace(b"small", b"large")
 
 
 class Client:
-    def __init__(self, client: str) -> None:
-        self.client = client
+    def __init__(self, peer: str, *, is_shared: bool = False) -> None:
+        self.peer = peer
+        self.is_shared = is_shared
 
 
 class Files:
@@ -70,6 +71,23 @@ def test_a_file_counts_besides_its_connection() -> None:
     assert limiter.admit(Client("b")) is Decision.ACCEPT
     limiter.remove(clients[2])
     limiter.remove(clients[2])
+
+
+def test_a_shared_connection_counts_for_all_and_for_no_client() -> None:
+    """As those of a trusted proxy, at whose address all of its clients are."""
+    limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(6, 2, 12, 2))
+    shared = [Client("a", is_shared=True) for _ in range(4)]
+    assert [limiter.admit(client) for client in shared] == [Decision.ACCEPT] * 4
+    assert all(limiter.reserve_descriptors(client, 1) for client in shared)
+    own = [Client("a") for _ in range(3)]
+    decisions = [limiter.admit(client) for client in own]
+    assert decisions == [Decision.ACCEPT, Decision.ACCEPT, Decision.REJECT]
+    assert limiter.admit(Client("b", is_shared=True)) is Decision.REJECT  # for the total
+    limiter.release_descriptors(shared[0])
+    for client in (*shared, *own):
+        limiter.remove(client)
+    assert limiter._by_client in (None, {})
+    assert [limiter.admit(Client("a")) for _ in range(3)] == decisions
 
 
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "blocking"))
@@ -114,6 +132,21 @@ def test_all_addresses_of_an_ipv6_subscriber_count_as_one() -> None:
     assert limiter.admit(Client("2001:db8:0:2::1")) is Decision.ACCEPT
     limiter.remove(hosts[0])
     assert limiter.admit(Client("2001:db8:0:1:ffff::1")) is Decision.ACCEPT
+
+
+def test_clients_without_an_address_have_no_share_in_common() -> None:
+    """They are those of a Unix socket, where a proxy stands for many."""
+    limiter: ConnectionLimiter[Client] = ConnectionLimiter(ProcessLimits(8, 2, 12, 2))
+    clients = [Client("-") for _ in range(9)]
+    decisions = [limiter.admit(client) for client in clients]
+    assert decisions == [Decision.ACCEPT] * 8 + [Decision.REJECT]
+    held = [limiter.reserve_descriptors(client, 1) for client in clients[:5]]
+    assert held == [True] * 4 + [False]
+    for client in clients:
+        limiter.remove(client)
+    others = [Client("a") for _ in range(3)]
+    decisions = [limiter.admit(client) for client in others]
+    assert decisions == [Decision.ACCEPT] * 2 + [Decision.REJECT]
 
 
 @pytest.mark.parametrize("network", ["fe80::%x%%eth0", "fd00::%x"])

@@ -7,7 +7,9 @@ only with a reason (docs/performance.md).
 
 import asyncio
 import os
+import socket
 import sys
+from typing import NamedTuple
 
 import pytest
 
@@ -60,16 +62,22 @@ class FakeTransport(asyncio.Transport):
         return 0
 
     def get_extra_info(self, name, default=None):
-        return default
+        return self.extra_info.get(name, default)
+
+
+class UnixSocket(NamedTuple):
+    family: int = socket.AF_UNIX
 
 
 class Client:
-    def __init__(self, server):
+    def __init__(self, server, **extra_info):
         self.server = server
+        self.extra_info = extra_info
         self.connect()
 
     def connect(self):
         self.transport = FakeTransport()
+        self.transport.extra_info = self.extra_info
         self.connection = self.transport.connection = Connection(self.server)
         self.connection.connection_made(self.transport)
 
@@ -238,6 +246,26 @@ async def test_a_remembered_response_to_a_user_costs_what_one_without_a_login_do
     monitor.close()
 
 
+PROXIED = b"GET /a.txt HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.%d\r\n\r\n"
+
+
+async def test_a_remembered_response_to_a_client_of_a_proxy_is_cheap(directory):
+    """Who the client is takes two calls in Python and four to C (docs/adr/0056)."""
+    monitor = ChangeMonitor()
+    site = build_site(Settings(directory, proxy_trust=("unix",)), monitor.mounts)
+    cache = ResponseCache(monitor, keyed_on=site.keyed_on)
+    server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
+    client = Client(server, socket=UnixSocket())
+    await client.warm(*[PROXIED % number for number in range(5)])
+    client.get(PROXIED % 9)  # a client is looked for once, and then remembered
+    python, c = client.cost(PROXIED % 9)
+    assert python <= 6
+    assert c <= 8
+    assert client.connection.client == "192.0.2.9"
+    await server.stop(0)
+    monitor.close()
+
+
 WITH_HEADERS = {
     "headers": ("*.txt X-A: 1", "/b/* X-B: 2", "/* X-C: 3", "*.txt Cache-Control: max-age=60"),
     "cors": ("https://a.test",),
@@ -260,6 +288,20 @@ async def test_a_remembered_response_with_headers_costs_what_one_without_does(di
         for line in (b"X-A: 1", b"X-C: 3", b"Cache-Control: max-age=60", b"Vary: Origin"):
             assert b"\r\n" + line + b"\r\n" in response
         assert (b"Allow-Origin" in response) == (b"Origin: " in head)
+    await server.stop(0)
+    monitor.close()
+
+
+async def test_counting_requests_costs_a_remembered_response_a_few_calls(directory):
+    monitor = ChangeMonitor()
+    site = build_site(Settings(directory, rate="1000/h"), monitor.mounts)
+    cache = ResponseCache(monitor, keyed_on=site.keyed_on)
+    server = EventLoopServer(site, Limits(), PoolSize(1, 8), None, cache)
+    client = Client(server)
+    await client.warm(*[PLAIN] * 5)
+    python, c = client.cost(PLAIN)
+    assert python <= 8
+    assert c <= 8
     await server.stop(0)
     monitor.close()
 

@@ -134,7 +134,7 @@ NOT_A_STEP = {
         "wait_closed",
         "abort",
         "_resume_accepting",
-        "_respond_or_connect",
+        "serve",
         "_pause_accepting",
         "__init__",
     },

@@ -29,7 +29,7 @@ class DeferredConnection(SocketConnection):
 
     def _dispatch(self, request: Request) -> None:
         self._begin(request)
-        self._start_response(self._make_response(request))
+        self._start_response(self._make_response())
 
 
 class BookReactorServer(ReactorServer):

@@ -36,7 +36,7 @@ class QueuedConnection(SocketConnection):
     def make_response(self) -> None:
         """Make the response to the queued request. It is sent when the socket is writable."""
         self.is_queued = False
-        self._start_response(self._make_response(self._request))
+        self._start_response(self._make_response())
 
     @isolate_errors
     def reject_queued(self, error: HttpError) -> None:

@@ -1,0 +1,1 @@
+"""What TLS costs a server, aserve's beside that of other servers."""
