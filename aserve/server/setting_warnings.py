@@ -21,7 +21,7 @@ from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
 from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
-from aserve.server.certificates import certificate_warnings
+from aserve.server.certificates import certificate_warnings, chain_warnings
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
 from aserve.server.site_factory import missing_pages
@@ -272,6 +272,7 @@ def _writing(configuration: Configuration) -> Warnings:
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
+    yield from chain_warnings(settings)
     is_behind_proxy = bool(settings.proxy_trust)
     if settings.hsts and not is_behind_proxy and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"
