@@ -98,3 +98,19 @@ def certificate_warnings(settings: Settings, now: float) -> Iterator[tuple[str, 
             days = int(seconds // _DAY_S)
             when = "has expired" if days < 0 else f"expires in {days} day{'s' * (days != 1)}"
             yield "cert", f"{str(files.certificate)!r} {when}"
+
+
+def chain_warnings(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a setting and a warning for each certificate whose chain may be too short."""
+    if not settings.cert:
+        return
+    from aserve.tls.certificates import CertificateError, lacks_issuer  # noqa: PLC0415
+
+    for files in settings.certificate_files:
+        try:
+            is_short = lacks_issuer(files)
+        except CertificateError:  # it has changed meanwhile
+            continue
+        if is_short:
+            reason = "does not have its issuer's certificate, which this machine does not know"
+            yield "cert", f"{str(files.certificate)!r} {reason}: other clients may refuse it"

@@ -21,7 +21,7 @@ from aserve.config.virtual_hosts import ANY_HOST, OF_A_ROOT
 from aserve.http.origins import ANY
 from aserve.http.path_globs import covers, unmatched_part
 from aserve.http1.limits import UNLIMITED
-from aserve.server.certificates import certificate_warnings
+from aserve.server.certificates import certificate_warnings, chain_warnings
 from aserve.server.exposure import OPEN, is_open, password_settings, risks_of
 from aserve.server.listeners import ListenError, is_for_this_machine
 from aserve.server.proxy_warnings import warnings_behind_proxy, warnings_of_trust
@@ -260,6 +260,7 @@ def _rates(configuration: Configuration) -> Warnings:
 def _tls(configuration: Configuration) -> Warnings:
     settings = configuration.settings
     yield from certificate_warnings(settings, time.time())
+    yield from chain_warnings(settings)
     is_out_of_reach = settings.proxy_trust or settings.unix_address
     if settings.hsts and not is_out_of_reach and is_for_this_machine(settings.host):
         yield "hsts", "browsers will refuse http on all ports of these host names"

@@ -8,12 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from aserve.tls.chains import order_error
+
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which ssl has no name
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secrecy and no CBC
 _PROTOCOLS = ["http/1.1"]
 _OPTIONS = ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
 _MAX_FLIGHTS = 8  # of a handshake in memory, which takes 4
 _WRONG_KEY = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
+_NO_ISSUER = frozenset({20, 21})
+"""X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE."""
 _NO_PASSWORD = "has a password, which a server cannot be asked for"  # noqa: S105 - no password
 
 
@@ -82,6 +86,8 @@ def load_context(files: CertificateFiles) -> ssl.SSLContext:
         raise CertificateError("cert", f"{str(files.certificate)!r} has no certificate in PEM")
     if "PRIVATE KEY-" not in texts.get("key", texts["cert"]):
         raise _key_error(files, "has no private key in PEM")
+    if reason := order_error(texts["cert"]):
+        raise CertificateError("cert", f"{str(files.certificate)!r} {reason}")
     try:
         context.load_cert_chain(*files, password=lambda: _refuse_password(files))
     except OSError as error:  # SSLError is one
@@ -147,20 +153,15 @@ def _try_handshake(files: CertificateFiles, context: ssl.SSLContext) -> Certific
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
-    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
         client.load_verify_locations(cadata=_certificates_in(files.certificate))
-        ends = (
-            context.wrap_bio(to_server, to_client, server_side=True),
-            client.wrap_bio(to_client, to_server),
-        )
-        shake_hands(ends)
+        end = _connect(context, client)
     except ssl.SSLError as error:
         what = getattr(error, "verify_message", "") or str(error.reason).lower().replace("_", " ")
         reason = f"{str(files.certificate)!r} would be refused by browsers: {what}"
         raise CertificateError("cert", reason) from error
     # Whose it is, issuer and dates are always in it; its type is a union of all that could be.
-    found: dict[str, object] = dict(ends[1].getpeercert() or {})
+    found: dict[str, object] = dict(end.getpeercert() or {})
     alternatives: Iterable[tuple[str, str]] = found.get("subjectAltName", ())  # type: ignore[assignment]
     return Certificate(
         files,
@@ -169,6 +170,34 @@ def _try_handshake(files: CertificateFiles, context: ssl.SSLContext) -> Certific
         ssl.cert_time_to_seconds(str(found["notBefore"])),
         ssl.cert_time_to_seconds(str(found["notAfter"])),
     )
+
+
+def lacks_issuer(files: CertificateFiles) -> bool:
+    """Tell whether a chain ends before a certificate that this machine knows, or the last one.
+
+    By a handshake, as a client on this machine would make it. Raises CertificateError.
+    """
+    client = ssl.create_default_context()
+    client.check_hostname = False
+    client.verify_flags |= _NO_CHECK_TIME
+    try:
+        _connect(load_context(files), client)
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_code in _NO_ISSUER
+    except ssl.SSLError:  # what else is wrong, read_certificate says
+        return False
+    return False
+
+
+def _connect(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLObject:
+    """Return the client's end of a connection in memory. Raises ssl.SSLError."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = (
+        server.wrap_bio(to_server, to_client, server_side=True),
+        client.wrap_bio(to_client, to_server),
+    )
+    shake_hands(ends)
+    return ends[1]
 
 
 def _certificates_in(path: Path) -> str:
