@@ -1,6 +1,7 @@
 """Shared by the tests of the server: a directory to serve, and a client on the level of bytes."""
 
 import asyncio
+import codecs
 import os
 from urllib.parse import urlsplit
 
@@ -52,6 +53,7 @@ def nobody():
     if os.geteuid() != 0:
         yield
         return
+    codecs.lookup("latin-1")  # nobody may not read the standard library where it is root's
     os.seteuid(65534)
     yield
     os.seteuid(0)
