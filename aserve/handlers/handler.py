@@ -11,6 +11,10 @@ Topic = Literal[
 """What a note is about, in the order in which it is decided."""
 
 
+UPLOADS = b"/.aserve/tus/"
+"""What is in the path of each upload in parts, decoded: such paths are of nothing else."""
+
+
 class Note(NamedTuple):
     """What decided something about one response, for `aserve check --explain`.
 

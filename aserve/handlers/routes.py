@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from aserve.handlers.handler import AcceptBody, Handler, RequestContext
+from aserve.handlers.handler import UPLOADS, AcceptBody, Handler, RequestContext
 from aserve.http.header_changes import sent_error
 from aserve.http.messages import (
     REASON_PHRASES,
@@ -25,8 +25,9 @@ class Routes:
     handlers: by globs of paths, of which the first that matches counts, whatever the method is.
     They may wait, so an event loop has a thread call them. A header of theirs that would end a
     response early, or has a line break in it, is an error of the program: 500 and a line in the
-    log. others: the handler of the site. is_guarded: whether requests come with a login. The only
-    ones without it are preflights (WHATWG Fetch, 4.8), which no handler of a program gets then.
+    log. others: the handler of the site. is_guarded: whether requests come with a login. No handler
+    of a program gets then the only ones without it, preflights (WHATWG Fetch, 4.8), nor those
+    about uploads in parts, which ask for another right.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Routes:
         if self._is_guarded and is_preflight(request):
             return None
         path = decoded_path(request.target, decode_slashes=self._decode_slashes)
+        if self._is_guarded and UPLOADS in path:
+            return None
         return next(
             (handler for matches, handler in self._handlers if path and matches(path)), None
         )

@@ -18,7 +18,7 @@ from aserve.access.authenticator import (
 )
 from aserve.access.rights import Right, View
 from aserve.cache.keys import NOTHING_ELSE, KeyedOn
-from aserve.handlers.handler import Note, RequestContext
+from aserve.handlers.handler import UPLOADS, Note, RequestContext
 from aserve.http.messages import BodySink, Headers, HttpError, Request, Response
 from aserve.http.origins import is_preflight
 from aserve.http.request_target import parse_path
@@ -33,8 +33,8 @@ CHALLENGE = ("WWW-Authenticate", 'Basic realm="aserve", charset="UTF-8"')
 _READING = frozenset({"GET", "HEAD", "OPTIONS", "PROPFIND", "TRACE", "CONNECT"})
 """Methods that change nothing; of any other one, also an unknown one, that is not known."""
 _WITHOUT_SINK = _READING - {"PROPFIND"}
-_OF_UPLOADS = "/.aserve/tus/"
-"""In the path of an upload in parts: to ask how much of it is there belongs to writing."""
+_ASKING = frozenset({"HEAD", "OPTIONS"})
+"""Of an upload in parts: to ask how much of it is there belongs to writing."""
 
 
 class Views(NamedTuple):
@@ -132,8 +132,8 @@ class AccessRouter(Router):
             return 0
         user = self._user_of(request, context)
         index = self._view_of(user)
-        view, right = self._views.views[index], right_of(request)
         path = self._path_of(request)
+        view, right = self._views.views[index], right_of(request.method, path)
         is_allowed = view.may(right, path)
         if context.notes is not None:
             who = f"{user} may" if user else "without a login one may"
@@ -169,10 +169,11 @@ class AccessRouter(Router):
         return b"/" + b"/".join(path.segments)
 
 
-def right_of(request: Request) -> Right:
-    """Return the right that a request needs."""
-    is_reading = request.method in _READING and _OF_UPLOADS not in request.target
-    return "read" if is_reading else "write"
+def right_of(method: str, path: bytes) -> Right:
+    """Return the right that a request needs. path: decoded."""
+    if method in _ASKING and UPLOADS in path:
+        return "write"
+    return "read" if method in _READING else "write"
 
 
 def _http_error(error: AccessError) -> HttpError:

@@ -31,11 +31,14 @@ def program(name: str) -> str:
 
 
 def run(
-    *command: str | Path, environment: Mapping[str, str] | None = None, **options: object
+    *command: str | Path,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 2 * TIMEOUT_S,
+    **options: object,
 ) -> subprocess.CompletedProcess[str]:
     """Run a client in an environment without a proxy, a package index or a configuration.
 
-    environment: what there is besides.
+    environment: what there is besides. timeout: seconds.
     """
     usual = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     return subprocess.run(
@@ -45,7 +48,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=2 * TIMEOUT_S,
+        timeout=timeout,
         **options,
     )
 

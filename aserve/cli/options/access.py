@@ -92,7 +92,7 @@ class AccessOptions(TypedDict, total=False):
             _ACCESS,
             "--groups",
             value="NAME=USERS",
-            text="Users called @NAME; repeatable.",
+            text="Users who are @NAME; repeatable.",
         ),
     ]
     readers: Annotated[

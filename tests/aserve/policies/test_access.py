@@ -292,6 +292,32 @@ def test_nothing_is_moved_out_of_or_into_what_is_closed(root: Path) -> None:
     assert status(site, "/private/a.txt", "ann:a", destination="/new.txt", **move) == 201
 
 
+@pytest.mark.parametrize("decodes", [False, True])
+def test_no_spelling_of_a_destination_leads_into_what_is_closed(
+    root: Path, *, decodes: bool
+) -> None:
+    """Nor replaces what is there, as a file, in another case, or as a compressed copy."""
+    rule = aserve.PathSettings("/private/*", readers=("ann",), writers=("ann",))
+    page = aserve.PathSettings("/page.html", readers=("ann",), writers=("ann",))
+    more = {"write": ("/",), "dav": True, "decode_slashes": decodes}
+    site = site_of(root, auth=AUTH, paths=(rule, page), **more)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    for place in (
+        *("/private/new.txt", "/private/a.txt", "/private/", "/private", "/private%2Fnew.txt"),
+        *("/%70rivate/new.txt", "/./private/new.txt", "/in/../private/new.txt", "//private/x"),
+        *("/private//new.txt", "/page.html", "/page.html.br", "/PAGE.html", "/private/sub"),
+    ):
+        for target in (place, f"http://x{place}"):
+            headers = {"destination": target, "overwrite": "T", "host": "x"}
+            for method in ("MOVE", "COPY"):
+                assert status(site, "/open.txt", "ben:b", method, **headers) >= 400
+        assert put(site, place, "ben:b") >= 400
+    after = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert after == before
+    allowed = {"destination": "http://x/in/moved.txt", "host": "x"}
+    assert status(site, "/open.txt", "ben:b", "MOVE", **allowed) == 201
+
+
 def test_a_folder_with_something_closed_in_it_is_neither_deleted_nor_moved(root: Path) -> None:
     rule = aserve.PathSettings("/private/sub/*", readers=("ann",), writers=("anyone",))
     site = site_of(root, auth=AUTH, write=("/",), paths=(rule,))
@@ -442,6 +468,34 @@ def test_uploads_in_parts_belong_to_writing(root: Path) -> None:
     target = "/in/.aserve/tus/token"
     assert status(site, target, "ann:a", "HEAD", tus_resumable="1.0.0") == 403
     assert status(site, target, "ben:b", "HEAD", tus_resumable="1.0.0") == 404
+
+
+UPLOADS = ("?/.aserve/tus/", "/.aserve/tus/x", "/%2Easerve/tus/x", "/.aserve/tus/../../x")
+
+
+@pytest.mark.parametrize("tail", UPLOADS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PROPFIND", "TRACE"])
+def test_who_may_write_reads_nothing_by_the_name_of_an_upload(
+    root: Path, method: str, tail: str
+) -> None:
+    """Neither a file nor the answer of a program, where only others may read."""
+    asked = []
+
+    class Own:
+        def handle(self, request: Request, context: RequestContext) -> Response:
+            asked.append(request.target)
+            return Response(200, (), (SECRET,), len(SECRET))
+
+    paths = (aserve.PathSettings("/in/*", readers=("ann",), writers=("anyone",)),)
+    more = {"handlers": {"/in/own*": Own()}, "write": ("/",), "dav": True, "allow_trace": True}
+    site = site_of(root, auth=AUTH, paths=paths, **more)
+    for target in ("/in/own", "/in/x.txt"):
+        for pair in ("", "ben:b"):
+            response = ask(site, target + tail, pair, method, depth="0")
+            assert response.status in {401, 403, 404, 405, 412} or method == "OPTIONS"
+            assert SECRET not in body_of(response)
+    assert asked == []
+    assert status(site, "/in/own", "ann:a") == 200
 
 
 def test_an_invalid_request_is_answered_without_a_look_at_its_login(root: Path) -> None:

@@ -7,9 +7,10 @@ uploads into it; and no file is at such a path, since its names are hidden.
 import re
 from typing import NamedTuple
 
+from aserve.handlers.handler import UPLOADS
 from aserve.http.request_target import TargetPath
 
-MARKER = "/.aserve/tus/"
+MARKER = UPLOADS.decode()
 """What each target of an upload has in it."""
 
 _NAMES = (b".aserve", b"tus")
