@@ -1,5 +1,6 @@
 """Programs that end by themselves: after downloads, after a time, without requests."""
 
+import os
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.aserve.server.test_reload import running
 from tests.fork_server import BlockingProgram
 from tests.marks import slow_except
 
+HUGE = 64 << 20  # bytes: more than the buffers of both sockets ever hold (tcp_wmem, tcp_rmem)
 CLOSING = {"Connection": "close"}  # so that one worker after another is asked
 
 
@@ -75,7 +77,10 @@ def test_it_ends_after_downloads(
         assert server.end() == (0, "aserve: stopping: 3 downloads\n")
 
 
-def test_a_download_that_is_broken_off_is_none(directory: Path, large_file: Path) -> None:
+def test_a_download_that_is_broken_off_is_none(directory: Path) -> None:
+    large_file = directory / "large.bin"
+    large_file.touch()
+    os.truncate(large_file, HUGE)
     with started("--stop-after=1-download", directory) as server:
         request = urllib.request.Request(server.url + large_file.name, headers=CLOSING)
         with urllib.request.urlopen(request, timeout=60) as response:

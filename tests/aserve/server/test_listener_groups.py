@@ -15,6 +15,9 @@ from tests.aserve.server.test_listeners import needs_ipv6
 
 At = Callable[..., Settings]
 
+UNUSED = "127.83.1.7"
+"""An address of this machine from which no client of another test connects: its port is free."""
+
 
 @pytest.fixture(params=[1, 3])
 def at(request: pytest.FixtureRequest) -> At:
@@ -106,10 +109,10 @@ def test_a_port_of_another_server_is_taken(at: At, opened: list[socket.socket]) 
     groups = start(before, opened)
     with closing(socket.socket()) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        other.bind(("127.0.0.2", groups.port))
+        other.bind((UNUSED, groups.port))
         other.listen()
-        with pytest.raises(ListenError, match=f"{groups.port} is taken on 127.0.0.2"):
-            groups.moved(before, at(host="127.0.0.2", port=0))
+        with pytest.raises(ListenError, match=f"{groups.port} is taken on {UNUSED}"):
+            groups.moved(before, at(host=UNUSED, port=0))
 
 
 def test_without_ipv6_the_other_address_is_enough(
