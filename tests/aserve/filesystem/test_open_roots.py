@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 
 import pytest
 
@@ -44,8 +45,12 @@ def find(directories, root):
 
 def is_open(directory):
     """Tell whether this process has a descriptor of a directory, by whatever name it has now."""
-    links = [os.path.join("/proc/self/fd", fd) for fd in os.listdir("/proc/self/fd")]
-    return any(os.path.samefile(directory, link) for link in links if os.path.exists(link))
+    wanted = os.stat(directory)
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # a thread has closed it since
+            if os.path.samestat(os.fstat(int(descriptor)), wanted):
+                return True
+    return False
 
 
 def watch_count(monitor):
