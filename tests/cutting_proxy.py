@@ -33,18 +33,31 @@ class CuttingProxy(ABC):
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._server)
                 self._sockets += [client, server]
-                for pair in ((client, server), (server, client)):
+                for pair in ((client, server, True), (server, client, False)):
                     self._threads.append(threading.Thread(target=self._pass_on, args=pair))
                     self._threads[-1].start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+    def _pass_on(self, one: socket.socket, other: socket.socket, is_client: bool) -> None:
         cuts = self._cutter()
         with suppress(OSError):  # either side has gone
             while data := one.recv(1 << 18):
                 other.sendall(data)
                 if cuts(data):
+                    if is_client:
+                        self._end_while_it_sends(one, other)
                     break
         self._shut_down(one, other)
+
+    def _end_while_it_sends(self, client: socket.socket, server: socket.socket) -> None:
+        """End a connection, and take what the client sends meanwhile.
+
+        A browser looks for a response when it has sent everything: it would wait forever once the
+        buffers of both sockets are full.
+        """
+        self._shut_down(server)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(1 << 18):
+            pass
 
     @staticmethod
     def _shut_down(*sockets: socket.socket) -> None:
