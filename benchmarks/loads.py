@@ -59,7 +59,7 @@ class Counted(NamedTuple):
 
     replies: int
     seconds: float
-    octets: int
+    received: int
     p99_ms: float
     max_ms: float = 0
     failed: int = 0
@@ -87,7 +87,7 @@ def read_wrk(report: str) -> Counted:
     """Read the line that report.lua has written."""
     counted = json.loads(report.strip().rpartition("\n")[2])
     _refuse_errors(counted["errors"])
-    figures = ("requests", "seconds", "octets", "p99_ms", "max_ms")
+    figures = ("requests", "seconds", "received", "p99_ms", "max_ms")
     return Counted(*(counted[name] for name in figures))
 
 
@@ -110,8 +110,8 @@ def count_failures_of_wrk(report: str) -> Counted:
     if not (good := counted["requests"] - errors["status"]):
         failed = [_FAILURES[kind].format(number) for kind, number in errors.items() if number]
         raise NoMeasurement(f"no page came: {', '.join(failed) or 'no response at all'}")
-    seconds, octets, p99_ms = counted["seconds"], counted["octets"], counted["p99_ms"]
-    return Counted(good, seconds, octets, p99_ms, failed=sum(errors.values()))
+    seconds, received, p99_ms = counted["seconds"], counted["received"], counted["p99_ms"]
+    return Counted(good, seconds, received, p99_ms, failed=sum(errors.values()))
 
 
 def _abench(ask: Ask, url: str, seconds: int) -> list[str]:
@@ -271,7 +271,7 @@ def whole_replies(counted: Counted, body: int) -> float:
     Large ones are counted by bytes: what was cut off in the middle at the end has cost the server
     just as much.
     """
-    return counted.octets / body if body >= MB else counted.replies
+    return counted.received / body if body >= MB else counted.replies
 
 
 def check(ask: Ask, port: int, root: Path) -> None:

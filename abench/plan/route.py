@@ -159,7 +159,7 @@ SYSTEM_TRUST = TlsOptions()
 def _trusting_anybody() -> ssl.SSLContext:
     """Return a context that knows no authorities.
 
-    OpenSSL looks for the issuer even if nobody asks, and reads the system's whole directory if it
+    OpenSSL looks for the issuer even if no one asks, and reads the system's whole directory if it
     finds none: that is two fifths of a handshake (docs/adr/0063-abench-over-tls.md).
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

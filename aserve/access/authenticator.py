@@ -27,7 +27,7 @@ class AccessError(Exception):
 
 
 class WrongLoginError(AccessError):
-    """The user or the password is wrong; which of them, nobody is told."""
+    """The user or the password is wrong; which of them, no one is told."""
 
 
 class TooManyFailuresError(AccessError):
@@ -93,7 +93,7 @@ class Authenticator:
     def user_of(
         self, authorization: str | None, client: str, now: int, *, may_wait: bool
     ) -> str | None:
-        """Return the user who has sent a header Authorization, None for nobody.
+        """Return the user who has sent a header Authorization, None for no one.
 
         client: an address. now: POSIX seconds. Raises AccessError; BlockingIOError where a password
         has to be checked that takes long, and may_wait is False.
@@ -137,7 +137,7 @@ class Authenticator:
         return self._remember(login, user.decode(), now)
 
     def _fingerprint(self, authorization: str) -> bytes:
-        """Return what stands for a login in memory: nobody can find the password by it."""
+        """Return what stands for a login in memory: no one can find the password by it."""
         text = authorization.encode("latin-1", "replace")
         return blake2b(text, key=self._key, digest_size=16).digest()
 

@@ -16,7 +16,7 @@ class FailedLogins:
     """Counts different wrong logins by client. Any thread may use it.
 
     The same wrong login again counts once, since nothing is learnt from it: a program that was left
-    with an old password keeps nobody out. The oldest of too many clients is forgotten. now: POSIX
+    with an old password keeps no one out. The oldest of too many clients is forgotten. now: POSIX
     seconds, of whichever clock.
     """
 

@@ -5,10 +5,10 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 UNIX = "unix"
-"""In place of a network: whoever connects by a Unix socket."""
+"""In place of a network: all who connect by a Unix socket."""
 
 _MAX_REMEMBERED = 4_096
-_MIN_PREFIXES = {4: 8, 6: 16}  # bits: nobody has all of a wider network of public addresses
+_MIN_PREFIXES = {4: 8, 6: 16}  # bits: no one has all of a wider network of public addresses
 
 
 class ClientNetworks:

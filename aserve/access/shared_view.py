@@ -1,4 +1,4 @@
-"""What a link to one file or folder shows of a site, whoever may read it otherwise."""
+"""What a link to one file or folder shows of a site, also to those who may not read that."""
 
 from collections.abc import Sequence
 

@@ -12,7 +12,7 @@ _logger = logging.getLogger("aserve")
 
 
 class PortFile:
-    """A file with a port and a line end. It appears as a whole: whoever sees it can connect."""
+    """A file with a port and a line end. It appears as a whole: who sees it can connect."""
 
     def __init__(self, path: str) -> None:
         self._file = Path(path).resolve()

@@ -1,4 +1,4 @@
-"""Work that nobody waits for: one thread of the lowest priority, which ends when all is done."""
+"""Work that no one waits for: one thread of the lowest priority, which ends when all is done."""
 
 import logging
 import os
@@ -59,7 +59,7 @@ class Background:
         return self._idle.wait(timeout)
 
     def stop(self) -> None:
-        """Take no more jobs, and let the current one end soon; nobody waits for that."""
+        """Take no more jobs, and let the current one end soon; no one waits for that."""
         with self._lock:
             self._is_stopped = True
             self._jobs.clear()

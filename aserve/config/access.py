@@ -147,12 +147,12 @@ def rights_of(settings: "Settings") -> Rights:
 
 
 def is_open_to_all(rights: Rights) -> bool:
-    """Tell whether nobody is kept out."""
+    """Tell whether no one is kept out."""
     return ANYONE in rights.readers and ANYONE in rights.writers
 
 
 def completed_rule(names: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return what a rule means that it does not say: what it names no one for, nobody has.
+    """Return what a rule means that it does not say: what it names no one for, no one has.
 
     names: the settings of the rule.
     """

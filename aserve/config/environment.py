@@ -14,7 +14,7 @@ CONFIG_VARIABLE = "ASERVE_CONFIG"
 """Names the file, as --config does."""
 
 # Kubernetes and Docker links tell each container of a service "aserve" by such variables, and of
-# "aserve-docs" by ASERVE_DOCS_...: nobody gave them to us.
+# "aserve-docs" by ASERVE_DOCS_...: no one gave them to us.
 _SERVICE_LINK = re.compile(r"ASERVE_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_\d+_\w+|NAME)")
 _LINK_ADDRESS = re.compile(r"(?:tcp|udp|sctp)://")
 

@@ -75,7 +75,7 @@ class OpenRoots:
         return root
 
     def close_unused(self) -> None:
-        """Note that a second has passed: close those that nobody has used in it."""
+        """Note that a second has passed: close those that no one has used in it."""
         for path, root in tuple(self._open.items()):
             if not root.was_used:
                 self._forget(path)

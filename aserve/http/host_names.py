@@ -52,7 +52,7 @@ def is_address(host: str) -> bool:
 
 
 def is_local_name(host: str) -> bool:
-    """Tell whether a host is an address, or a name that nobody has in the public DNS.
+    """Tell whether a host is an address, or a name that no one has in the public DNS.
 
     host: in its normal form.
     """

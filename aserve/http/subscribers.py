@@ -3,7 +3,7 @@
 import socket
 
 NO_ADDRESS = "-"
-"""The client of a Unix socket. It is no one client: whoever connects there may stand for many, as a
+"""The client of a Unix socket. It is no one client: each there may stand for many, as a
 proxy does, so that no share of one client applies."""
 
 _LOCAL = (0xFC, 0xFD, 0xFE)  # the first byte of fc00::/7 and fe80::/10 (RFC 4193, RFC 4291)

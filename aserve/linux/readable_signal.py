@@ -1,7 +1,7 @@
 """Learns by a signal that a descriptor has become readable, so that no call has to ask: fcntl(2).
 
 The kernel sends the signal before the call that made the descriptor readable returns. A thread that
-then reads from a socket what somebody has sent after that call has the signal when its read ends,
+then reads from a socket what a client has sent after that call has the signal when its read ends,
 and Python runs the handler before the next function begins: nothing has to be asked to know.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NUMBER = signal.SIGURG
-"""Ignored by default: it does no harm where nobody handles it, as in a program after exec."""
+"""Ignored by default: it does no harm where no one handles it, as in a program after exec."""
 
 _MAX_SIGNALS = 1  # that are remembered: one says all
 

@@ -23,7 +23,7 @@ def has_connections(places: Collection[int | str], net: Path = NET) -> bool:
 
     places: ports (proc_net_tcp(5)), and the paths and @names of Unix sockets (/proc/net/unix). One
     that waits to be accepted counts as well. True where the kernel does not tell: a port that
-    nobody listens on belongs to another network namespace.
+    no one listens on belongs to another network namespace.
     """
     names = {place for place in places if isinstance(place, str)}
     ports = {place for place in places if isinstance(place, int)}

@@ -10,7 +10,7 @@ from aserve.policies.site import Site
 class AuthorityRouter(Router):
     """Passes one path to a site with the certificate, and all others on, whatever their host is.
 
-    It is before logins, and before the redirect to https: whoever needs the certificate has no
+    It is before logins, and before the redirect to https: who needs the certificate has no
     login yet, and cannot trust TLS. certificate: is public, and protected by nothing but its
     fingerprint, which its user compares.
     """

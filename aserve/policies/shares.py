@@ -1,4 +1,4 @@
-"""Links to one file or folder: a URL that nobody can guess leads to a view of that alone.
+"""Links to one file or folder: a URL that no one can guess leads to a view of that alone.
 
 Of each link there is one URL, below which nothing but the file, or the folder, is reachable:
 what is asked for is asked of a site of its own, in which nothing else is there. Its path in the
@@ -39,7 +39,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 _RETRY_AFTER = (("Retry-After", "60"),)
 
 _OWN_HEADERS: Headers = (
-    # Nobody but the client keeps it, and asks before each use: a link that has ended has ended for
+    # No one but the client keeps it, and asks before each use: a link that has ended has ended for
     # all. no-store would have a browser fetch a picture twice to save it, which counts twice.
     ("Cache-Control", "private, no-cache"),
     ("Referrer-Policy", "no-referrer"),  # or a page would tell the link to what it links to

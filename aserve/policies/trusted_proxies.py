@@ -35,7 +35,7 @@ Lines = tuple[tuple[bytes, bytes], ...]
 class TrustedProxies:
     """Finds who has sent a request that came from a peer that is trusted.
 
-    trusted: networks, addresses, or "unix" for whoever connects by a Unix socket.
+    trusted: networks, addresses, or "unix" for all who connect by a Unix socket.
     """
 
     def __init__(self, trusted: Iterable[str]) -> None:

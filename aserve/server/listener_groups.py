@@ -119,7 +119,7 @@ class ListenerGroups:
         )
 
     def remove_files(self, in_use: Iterable[socket.socket] = ()) -> None:
-        """Remove the files of Unix sockets, which nobody is to connect to any more.
+        """Remove the files of Unix sockets, which no one is to connect to any more.
 
         in_use: sockets whose files stay. Those of a service manager are its own.
         """

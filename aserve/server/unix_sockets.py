@@ -17,8 +17,8 @@ _NO_SOCKET = "a file is there that is no socket"
 def open_unix_socket(address: UnixAddress, backlog: int) -> socket.socket:
     """Return a socket that listens; raises OSError, whose strerror says what is in the way.
 
-    A socket that was left behind by a server that was killed is replaced. Nobody can connect
-    before listen is called, and so nobody whom the mode of the file excludes.
+    A socket that was left behind by a server that was killed is replaced. No one can connect
+    before listen is called, and so no one whom the mode of the file excludes.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -38,12 +38,12 @@ def open_unix_socket(address: UnixAddress, backlog: int) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on; raises OSError for any other file."""
+    """Remove a socket that no one listens on; raises OSError for any other file."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(mode):  # connect would be refused as by a socket that nobody listens on
+    if not stat.S_ISSOCK(mode):  # connect would be refused as by a socket that no one listens on
         raise OSError(errno.EEXIST, _NO_SOCKET)
     if _is_served(path):
         raise OSError(errno.EADDRINUSE, "")
@@ -58,7 +58,7 @@ def _is_served(path: str) -> bool:
         except ConnectionRefusedError:
             return False
         except OSError as error:
-            # Its queue is full, or it is no stream: somebody has it.
+            # Its queue is full, or it is no stream: another process has it.
             if error.errno not in {errno.EAGAIN, errno.EPROTOTYPE}:
                 raise
     return True

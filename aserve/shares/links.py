@@ -14,7 +14,7 @@ _ID_LENGTH = 12
 class Link(NamedTuple):
     """A link to a file or folder.
 
-    key: what the store knows it by; nobody can find its URL by that. path: of the file or folder on
+    key: what the store knows it by; no one can find its URL by that. path: of the file or folder on
     the disk. created, expires: POSIX seconds, None for never. limit: how many downloads it is for,
     None for any number. downloads: how many have been completed.
     """

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 _STATE, _START = 0, 19  # of the fields behind the name of a process, proc_pid_stat(5)
-_ENDED = frozenset("ZX")  # nobody has waited for it yet
+_ENDED = frozenset("ZX")  # no one has waited for it yet
 
 
 def current_owner() -> str:

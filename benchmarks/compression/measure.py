@@ -72,7 +72,7 @@ def _settled_size(one: Running, folder: Path) -> int:
 
 
 def measure_first(accept: str, server: Server, root: Path, _seconds: int) -> dict[str, float]:
-    """Return what the first response of a file costs that nobody has asked for before."""
+    """Return what the first response of a file costs that no one has asked for before."""
     folder = samples.prepared(root, server)
     times, costs, sizes = [], [], []
     with running(server, folder) as one, Client(one.port, accept) as client:

@@ -36,7 +36,7 @@ measures it, and [all rounds](comparison-rounds.md) say how.
 
 - *Compressed before*: 100 KB of JSON over 64 connections, in processor time per request, and as a
   multiple of a file of that many bytes as it is.
-- *First 1 MB*: JSON that nobody has asked for, for a client that accepts gzip: until its last byte,
+- *First 1 MB*: JSON that no one has asked for, for a client that accepts gzip: until its last byte,
   the processor time until then, and the bytes on the wire.
 - *Beside*: the 99th percentile of another client that asks for 1 KB, beside such first responses.
 - *A second later*: JSON, HTML, SVG and JavaScript for a browser, beside Brotli at its best.

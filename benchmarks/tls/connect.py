@@ -38,7 +38,7 @@ def run(
     session: ssl.SSLSession | None = None
     times: list[float] = []
     errors = {"connect": 0, "read": 0, "write": 0, "timeout": 0, "status": 0}
-    octets = 0
+    received = 0
     begun = now = clock()
     while now < begun + seconds:
         before = now
@@ -51,7 +51,7 @@ def run(
             errors["connect"] += bool(session) != client.session_reused
             session = client.session if resumes else None
         errors["status"] += not reply.startswith(b"HTTP/1.1 200 ")
-        octets += len(reply)
+        received += len(reply)
         now = clock()
         times.append(now - before)
     if resumes and session is None:
@@ -60,7 +60,7 @@ def run(
     return {
         "requests": len(times),
         "seconds": now - begun,
-        "octets": octets,
+        "received": received,
         "p99_ms": times[len(times) * 99 // 100] * 1e3,
         "max_ms": times[-1] * 1e3,
         "errors": errors,

@@ -38,7 +38,7 @@ Running 1s test @ http://127.0.0.1:8000/1k.txt
   91234 requests in 1.00s, 112.40MB read
 Requests/sec:  91012.52
 Transfer/sec:    112.13MB
-{"requests": 9, "seconds": 1.0, "octets": 11790, "p99_ms": 1.25, "max_ms": 4.09, "errors": ERRORS}
+{"requests": 9, "seconds": 1.0, "received": 11790, "p99_ms": 1.25, "max_ms": 4.09, "errors": ERRORS}
 """
 AB = """\
 Concurrency Level:      64
@@ -209,8 +209,8 @@ def test_any_error_of_hey_throws_the_run_out() -> None:
         read_hey(HEY + "\nError distribution:\n  [2]\tdial tcp: connection refused\n")
 
 
-def test_large_replies_are_counted_by_octets_and_small_ones_one_by_one() -> None:
-    counted = Counted(replies=9, seconds=1, octets=10 * MB, p99_ms=1)
+def test_large_replies_are_counted_by_bytes_and_small_ones_one_by_one() -> None:
+    counted = Counted(replies=9, seconds=1, received=10 * MB, p99_ms=1)
     assert whole_replies(counted, MB) == 10
     assert whole_replies(counted, KB) == 9
 

@@ -69,7 +69,7 @@ def test_the_best_come_first_and_the_unmeasured_last() -> None:
 
 
 def test_pages_with_an_error_status_are_no_pages() -> None:
-    line = {"requests": 90, "seconds": 2.0, "octets": 9, "p99_ms": 1.5}
+    line = {"requests": 90, "seconds": 2.0, "received": 9, "p99_ms": 1.5}
     errors = {"connect": 0, "read": 1, "write": 0, "timeout": 2, "status": 40}
     counted = count_failures_of_wrk(json.dumps(line | {"errors": errors}))
     assert (counted.replies, counted.failed) == (50, 43)

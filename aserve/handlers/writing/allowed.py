@@ -22,7 +22,7 @@ class AllowedMethods:
 
     everywhere: those that any path has. writing: all others that are enabled. tells_pages_all:
     whether a page that asks what it may do is told all of them: browsers ask that without the
-    login (WHATWG Fetch, 4.8), and what is there is told to nobody who has none.
+    login (WHATWG Fetch, 4.8), and what is there is told to no one who has none.
     """
 
     def __init__(

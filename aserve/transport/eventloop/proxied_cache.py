@@ -28,7 +28,7 @@ class Visible(NamedTuple):
 class ProxiedClients:
     """Those of all connections of trusted proxies, and what of the cache is for whom.
 
-    keyed_on: what decides a response. cache: None if there is none. is_barred: None for nobody.
+    keyed_on: what decides a response. cache: None if there is none. is_barred: None for no one.
     count_request: counts what is found in the cache, None if nothing is counted.
     """
 

@@ -143,7 +143,7 @@ class EventLoopServer:
         return acceptor
 
     def _cache_of_acceptors(self) -> ResponseCache | None:
-        """Return the cache if what it has is for all clients, whoever the proxies say they are.
+        """Return the cache if what it has is for all clients, whatever proxies say of them.
 
         Headers of the PROXY protocol are known to the acceptors, those in requests are not.
         """

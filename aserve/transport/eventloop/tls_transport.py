@@ -21,7 +21,7 @@ from aserve.transport.internal_errors import log_internal_error
 _HANDSHAKE = 0x16  # RFC 8446 section 5.1; no method begins with it
 _MAX_RECORD = 16_384  # bytes of plaintext: RFC 8446 section 5.1
 _READ_SIZE = 262_144  # bytes
-_NOBODY = asyncio.Protocol()
+_NO_PROTOCOL = asyncio.Protocol()
 
 
 class TlsClient(Protocol):
@@ -125,7 +125,7 @@ class TlsTransport(WrappedTransport, asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """Keep the connection if the client has announced its end, as it may still read.
 
-        Else it has gone, or somebody has cut it off (RFC 8446 section 6.1).
+        Else it has gone, or has been cut off (RFC 8446 section 6.1).
         """
         return self._has_ended
 
@@ -139,7 +139,7 @@ class TlsTransport(WrappedTransport, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release what OpenSSL holds, and tell the protocol."""
-        protocol, self._protocol = self._protocol, _NOBODY  # they refer to each other
+        protocol, self._protocol = self._protocol, _NO_PROTOCOL  # they refer to each other
         self._is_open = self._can_write = False
         self._has_ended = True
         self._end = None
