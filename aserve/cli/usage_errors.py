@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from aserve.cli.commands import COMMANDS
+
 _TOO_MANY = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
 _SINGLE_DASH = re.compile(r"-[a-z][a-z-]+")
 _SIMILARITY = 0.7  # of a misspelled option: --prot is --port, and --cors is not --host
@@ -39,8 +41,8 @@ def check_dashes(arguments: Iterable[str], parser: Any) -> None:
 
 
 def check_command(word: str, commands: Iterable[str]) -> None:
-    """Reject a command that is misspelled, and no path; raises UsageError."""
-    if os.sep in word or os.path.lexists(word):
+    """Reject a command that is misspelled, and neither an option nor a path; raises UsageError."""
+    if word.startswith("-") or os.sep in word or os.path.lexists(word):
         return
     if similar := _similar(word, commands):
         reason = "there is no such command, directory or file"
@@ -66,6 +68,8 @@ def describe_usage_error(error: Any, parser: Any, name: str) -> str:
 def _way_out(option: str, parser: Any, name: str) -> str:
     if hint := _OTHER_SERVERS.get(option):
         return hint
+    if option.removeprefix("--") in COMMANDS:
+        return f"did you mean aserve {option.removeprefix('--')}?"
     spellings = _spellings(parser)
     similar = [one for one in spellings if one.startswith(option) and len(option) > 2]
     similar = similar or _similar(option, spellings)

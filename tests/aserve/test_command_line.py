@@ -11,10 +11,11 @@ from contextlib import suppress
 
 import pytest
 
-from aserve.cli import browser, serving
+from aserve.cli import browser, commands, serving
 from aserve.cli.help import use_color
 from aserve.cli.main import main
 from aserve.cli.parser import build_parser, with_values
+from aserve.cli.usage_errors import UsageError, check_command
 from aserve.config.kinds import KINDS
 from tests.aserve.access.test_passwords import BCRYPT
 from tests.aserve.test_cli import aserve, banner, get, stop, url_in
@@ -86,6 +87,16 @@ def test_each_example_can_be_pasted(name, tmp_path, monkeypatch):
             assert serving.read_settings(["www"], {**chosen, "config": "off"})
 
 
+def test_every_option_may_come_first():
+    """Also those that are called like a command, as --share and --compress are."""
+    for parameter in build_parser("serve").params:
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            if option.startswith("-"):
+                check_command(option, commands.COMMANDS)
+    with pytest.raises(UsageError):
+        check_command("chek", commands.COMMANDS)
+
+
 def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -123,6 +134,8 @@ def test_help_whose_reader_stops_is_no_error():
         ("--no-quit", "--no-quit: there is no such option; did you mean --no-quiet?"),
         ("--redme", "--redme: there is no such option; did you mean --readme?"),
         ("--no-cors", "--no-cors: there is no such option; did you mean --cors?"),
+        ("--check .", "--check: there is no such option; did you mean aserve check?"),
+        ("--compress sometimes", "--compress: must be one of auto, siblings, off, not 'sometimes'"),
         ("relod 8080", f"relod: {NO_COMMAND}; did you mean aserve reload?"),
         ("./relod", f"{NOTHING} 'relod'"),
         ("--banana", "--banana: there is no such option; see aserve --help"),
