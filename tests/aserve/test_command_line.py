@@ -94,7 +94,7 @@ def test_every_option_may_come_first():
             if option.startswith("-"):
                 check_command(option, commands.COMMANDS)
     with pytest.raises(UsageError):
-        check_command("chek", commands.COMMANDS)
+        check_command("relod", commands.COMMANDS)
 
 
 def test_help_has_colors_on_a_terminal_alone(capsys, monkeypatch):
