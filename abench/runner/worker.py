@@ -31,6 +31,7 @@ MAX_CONNECTING = 64  # few enough for a listen backlog of 128, the most common
 START = b"g"
 START_COUNTING = b"c"
 LAG_INTERVAL_S = 0.01
+GROUP_REPORTS = 10  # reports for each with the counts of groups, which may be a thousand
 STALL_NS = 1_000_000_000  # a timer this late means that the process did not run
 
 
@@ -95,6 +96,7 @@ class WorkerRun:
         self._counting_since_ns = 0
         self._cpu_before_ns = 0  # processor time until counting began
         self._tick_due = self._last_tick = 0
+        self._reports = 0  # messages with counts that were sent
         self._responses_at_tick = 0  # responses received until the last tick
         self._unanswered_at_tick = 0  # requests that had failed without a response
         self._is_response_due = False  # since a request has failed without one
@@ -157,6 +159,7 @@ class WorkerRun:
         """Return the counts since the last report, and what is known only at the end."""
         self._record_answering(now)
         last = self._take_summary()
+        last.groups = self._pool.take_groups_at_end(now // 1000)
         last.elapsed_ns = now - self._counting_since_ns
         self._pool.record_waits(last, now // 1000)
         self._pool.record_stages(last, now // 1000)
@@ -235,6 +238,9 @@ class WorkerRun:
         if self._stopped.is_set():
             return
         counts = self._take_summary()
+        self._reports += 1
+        if self._reports % GROUP_REPORTS == 0:
+            counts.groups = self._pool.take_groups()
         self._send(counts if self._counting_since_ns else WarmupUpdate(counts))
         self._schedule_report()
 

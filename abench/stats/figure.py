@@ -50,8 +50,9 @@ class Figure(NamedTuple):
     title. `items` are titles and texts of the values in mappings, and in classes without figures.
 
     `of` derives the value from the counts of a run. A figure that was added `later` is missing in
-    early documents, and has a default. `read` converts what is read from a document. `schema` has
-    more keywords of JSON Schema. A figure is `compared` under these names, if any.
+    early documents, and has a default; items of a mapping that are `later_names` are null then.
+    `read` converts what is read from a document. `schema` has more keywords of JSON Schema. A
+    figure is `compared` under these names, if any.
     """
 
     title: str = ""
@@ -63,6 +64,7 @@ class Figure(NamedTuple):
     later: bool = False
     inline: bool = False
     names: Mapping[str, str] = {}
+    later_names: frozenset[str] = frozenset()
     items: Mapping[str, tuple[str, str]] = {}
     read: Callable[[Any], Any] | None = None
     schema: Mapping[str, Any] = {}
@@ -165,10 +167,14 @@ def _entries_of(name: str, hint: Any, figure: Figure) -> list[Entry]:
         return [_within(get, entry) for entry in entries(hint)]
     if figure.names:
         return [
-            _item(get, key, get_args(hint)[1], figure._replace(title=title))
+            _item(get, key, get_args(hint)[1], _named_item(figure, key, title))
             for key, title in figure.names.items()
         ]
     return [Entry(figure.key, hint, figure, get)]
+
+
+def _named_item(figure: Figure, name: str, title: str) -> Figure:
+    return figure._replace(title=title, later=name in figure.later_names)
 
 
 def _within(get: Callable[[Any], Any], entry: Entry) -> Entry:
