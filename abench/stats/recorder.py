@@ -37,6 +37,7 @@ class Recorder:
         "_statuses",
         "_unanswered",
         "handshakes",
+        "opened",
         "response",
         "retried",
         "service",
@@ -47,6 +48,7 @@ class Recorder:
         self.response: list[int] = []
         self.handshakes = HandshakeRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
+        self.opened = 0  # connections that were opened for a request
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._parsed = 0  # how many of `service` were parsed, not recognized
         self._status = self._length = self._bytes = self._sent = 0
@@ -126,6 +128,7 @@ class Recorder:
             bytes_received=self._bytes,
             bytes_sent=self._take_sent(),
             retried=self.retried,
+            opened=self.opened,
             handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
@@ -135,7 +138,7 @@ class Recorder:
         self.response.clear()
         self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
-        self._parsed = self._bytes = self.retried = 0
+        self._parsed = self._bytes = self.retried = self.opened = 0
         return taken
 
     def _take_sent(self) -> int:
