@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
-from abench.stats import derivation
+from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
@@ -26,6 +26,7 @@ from abench.stats.parts import (
     Warmup,
 )
 from abench.stats.planned import Planned
+from abench.stats.replay_results import ReplayResult
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
 from abench.stats.tls_results import TlsResult, tls_result
@@ -293,6 +294,15 @@ class Results:
             of=schedule,
         ),
     ]
+    replay: Annotated[
+        ReplayResult | None,
+        Figure(
+            "Replay",
+            "The log that was replayed, and what of it was not. Null without one.",
+            later=True,
+            of=replay_results.replay,
+        ),
+    ] = None
     warmup: Annotated[
         Warmup | None,
         Figure(
