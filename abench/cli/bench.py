@@ -24,6 +24,7 @@ from abench.plan.plan import Plan
 from abench.runner import preflight, worker
 from abench.runner.measure import Runner, measure
 from abench.stats.parts import Threshold
+from abench.stats.replay_results import describe_left_out
 from abench.stats.results import Results
 
 SECTIONS: Mapping[str, Rows] = {
@@ -208,7 +209,5 @@ def _print_notes(plan: Plan) -> None:
         )
     for line in preflight.advice(plan):
         print_message(f"note: {line}")
-    if plan.replay and plan.replay.skipped:
-        print_message(
-            f"{plan.replay.skipped} lines of the log are skipped: unsafe method, or not a request"
-        )
+    if plan.replay and (left_out := describe_left_out(plan.replay.left_out)):
+        print_message(f"note: {left_out}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
-from abench.stats import derivation
+from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
@@ -28,6 +28,7 @@ from abench.stats.parts import (
 )
 from abench.stats.phase_results import PhaseResults, phase_results
 from abench.stats.planned import Planned
+from abench.stats.replay_results import ReplayResult
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.sizes import SIZES, Sizes, response_sizes
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
@@ -320,6 +321,15 @@ class Results:
         ),
     ]
     by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
+    replay: Annotated[
+        ReplayResult | None,
+        Figure(
+            "Replay",
+            "The log that was replayed, and what of it was not. Null without one.",
+            later=True,
+            of=replay_results.replay,
+        ),
+    ] = None
     warmup: Annotated[
         Warmup | None,
         Figure(
