@@ -94,6 +94,7 @@ class WorkerRun:
         self._gave_up = 0
         self._counting_since_ns = 0
         self._cpu_before_ns = 0  # processor time until counting began
+        self._cpu_reported_ns = 0  # processor time until the last report
         self._tick_due = self._last_tick = 0
         self._responses_at_tick = 0  # responses received until the last tick
         self._unanswered_at_tick = 0  # requests that had failed without a response
@@ -182,6 +183,7 @@ class WorkerRun:
         if self._plan.duration_s is not None:
             self._loop.call_later(self._plan.duration_s, self._stopped.set)
         self._counting_since_ns, self._cpu_before_ns = _clock(), time.process_time_ns()
+        self._cpu_reported_ns = self._cpu_before_ns
         self._tick_due = self._last_tick = self._counting_since_ns
         self._responses_at_tick = self._pool.responses
         self._unanswered_at_tick = self._pool.recorder.unanswered
@@ -225,6 +227,8 @@ class WorkerRun:
         since_s = (_clock() - self._counting_since_ns) / 1e9 - REPORT_INTERVAL_S / 2
         counts = self._pool.take_summary(max(0, int(since_s)))
         counts.answering, self._answering = self._answering, Coverage()
+        used_ns = time.process_time_ns()
+        counts.cpu_ns, self._cpu_reported_ns = used_ns - self._cpu_reported_ns, used_ns
         counts.samples = [
             sample.since(self._counting_since_ns // 1000) for sample in counts.samples
         ]
