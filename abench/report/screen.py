@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from copy import deepcopy
 from typing import Self, TextIO
 
 from rich.console import Console
@@ -14,10 +15,11 @@ from abench.report.advance import advance
 from abench.report.screen_frame import Picture, frame
 from abench.report.terminal_keys import Keyboard
 from abench.report.trend import Trend
+from abench.stats.histogram import Histogram
 from abench.stats.results import Results
 from abench.stats.summary import Summary
 
-REFRESH_S = 0.25
+REFRESH_S = 0.5  # a picture takes 10 ms of 120 columns and 40 lines; keys are shown at once
 REPORT_REFRESH_S = 1.0  # of the figures that all counts are walked through for
 # A verdict needs more than the delay of a report: from now on only silences of a second count.
 JUDGED_FROM_S = 4.0
@@ -97,15 +99,16 @@ class Screen:
 
     def _take_picture(self, summary: Summary, elapsed_s: float, now: float) -> Picture:
         before = self._picture
-        report = before.report if before else None
+        report, latencies = (before.report, before.latencies) if before else (None, Histogram())
         if elapsed_s and (report is None or now >= self._report_due_at):
             self._report_due_at = now + REPORT_REFRESH_S
             report = self._results_so_far(summary, elapsed_s)
+            latencies = deepcopy(self._trend.latencies(summary))  # of the same moment
         return Picture(
             plan=self._plan,
             advance=advance(self._plan, summary, elapsed_s),
             trend=self._trend,
-            latencies=self._trend.latencies(summary),
+            latencies=latencies,
             report=report,
             is_judged=elapsed_s >= JUDGED_FROM_S,
             ascii_only=self._console.options.ascii_only,

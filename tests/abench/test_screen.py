@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 import termios
 from collections import Counter
 from contextlib import closing, suppress
@@ -256,7 +258,7 @@ def test_figures_that_cost_much_are_not_derived_at_every_refresh(monkeypatch):
     with closing(Shown(monkeypatch, count)) as shown, shown.screen:
         for second in range(1, 10):
             shown.show(second)
-    assert asked == [1.0, 5.0, 9.0]  # a second apart by the clock of the terminal
+    assert asked == [1.0, 3.0, 5.0, 7.0, 9.0]  # a second apart by the clock of the terminal
 
 
 # How a run is ended: what it gets, the exit code, and whether its report is printed.
@@ -320,3 +322,13 @@ def test_a_terminal_without_a_cursor_is_refused(monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     with pytest.raises(ParameterError, match="TERM names no terminal that has a cursor"):
         View(is_full_screen=True).check()
+
+
+def test_a_plain_run_imports_none_of_it():
+    code = (
+        "import sys, abench.cli.bench\n"
+        "names = 'screen', 'progress_lines', 'interactive', 'terminal_keys'\n"
+        "print([name for name in names if f'abench.report.{name}' in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout == "[]\n"
