@@ -1,6 +1,5 @@
 """`abench URL`: runs a load test and reports it."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -18,11 +17,12 @@ from abench.cli.options import REPORTS, SUCCESS, WORKERS, declare
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
 from abench.cli.plan_options import with_run_options
 from abench.cli.streams import print_message
+from abench.cli.views import Progress, Tui, View
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.runner import preflight, worker
-from abench.runner.measure import Runner, measure
+from abench.runner.measure import Measurement, Runner
 from abench.stats.parts import Threshold
 from abench.stats.replay_results import describe_left_out
 from abench.stats.results import Results
@@ -122,6 +122,8 @@ def bench(
     server_cgroup: ServerCgroup = None,
     dask: Dask = None,
     quiet: Quiet = False,
+    tui: Tui = False,
+    progress: Progress = None,
     show_version: Version = False,  # noqa: ARG001 - its callback has printed it
 ) -> int:
     """Load a web server; report pages per second, bytes per second and latencies.
@@ -136,13 +138,21 @@ def bench(
     evaluate = _parse_conditions(fail_if)
     outputs = Outputs(json, csv, hgrm, html)
     outputs.check(scheduled=plan.schedule is not None)
+    view = View(quiet, tui, progress, evaluate)
+    view.check()
     if not quiet:
         _print_notes(plan)
     runner = None
     if dask is not None:
         plan, runner = _plan_on_cluster(dask, plan)
     report = run(
-        plan, quiet, server_pid, server_cgroup, runner, with_environment=outputs.show_environment
+        plan,
+        quiet,
+        server_pid,
+        server_cgroup,
+        runner,
+        with_environment=outputs.show_environment,
+        view=view,
     )
     report = replace(report, thresholds=evaluate(report))
     return outputs.write_all(report, exit_code(report))
@@ -176,22 +186,19 @@ def run(
     runner: Runner | None = None,
     *,
     with_environment: bool = True,
+    view: View | None = None,
 ) -> Results:
-    """Run `plan`, with live progress on a terminal."""
-    run_plan = partial(
-        measure,
+    """Run `plan`, and show it by `view`; by default as a bar on a terminal, unless `quiet`."""
+    measurement = Measurement(
+        plan,
         server_pids=server_pids,
         server_cgroup=server_cgroup,
         runner=runner,
         arguments=invocation.get_command_line(),
         with_environment=with_environment,
     )
-    if quiet or not sys.stderr.isatty():
-        return run_plan(plan)
-    from abench.report.live import LiveView
-
-    with LiveView(plan, sys.stderr) as view:
-        return run_plan(plan, view)
+    with (view or View(quiet)).shown(measurement) as watcher:
+        return measurement.run(watcher)
 
 
 def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:

@@ -1,4 +1,7 @@
-"""The report as one self-contained HTML page: no network, no script, no other file."""
+"""The report as one self-contained HTML page: no network and no other file.
+
+Scripts let its plots answer to a pointer; without them, the page shows all that it has.
+"""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -9,6 +12,7 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.report import interactive
 from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
@@ -23,14 +27,14 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <title>abench: $title</title>
 <style>
 $style</style>
 </head>
 <body class="abench">
 $body
-</body>
+$scripts</body>
 </html>
 """)
 _BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
@@ -62,9 +66,15 @@ def _can_draw() -> bool:
 
 def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
-    title = escape(phrases.describe_target(report))
-    body = _body(report, _plots(report), _every_second(report))
-    stream.write(_PAGE.substitute(title=title, style=STYLE, body=body))
+    needed = interactive.scripts(interactive.plots(report))
+    page = _PAGE.substitute(
+        title=escape(phrases.describe_target(report)),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {needed.policy}",
+        style=STYLE + needed.style,
+        body=_body(report, _plots(report), _every_second(report)),
+        scripts=needed.body,
+    )
+    stream.write(page)
 
 
 def format_fragment(report: Results) -> str:
@@ -156,7 +166,7 @@ def _plots(report: Results, *, narrow: bool = True) -> Iterator[str]:
             for name, svg in zip(names, svgs, strict=False)
         )
         yield (
-            f"<figure><h2>{escape(title)}</h2>{images}"
+            f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
             f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
         )
 

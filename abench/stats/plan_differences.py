@@ -23,10 +23,14 @@ _KNOWN = frozenset(
         *("-c", "--connections", "--clients", "-t", "--time", "--duration", "-n", "--requests"),
         *("-w", "--workers", "-R", "--rate", "--arrivals", "--stages", "--warmup", "--timeout"),
         *("--pipeline", "-X", "--method", "--quiet", "--no-keepalive", "--http10", "--http09"),
+        *("--tui", "--progress"),
     )
 )
 _FLAGS = frozenset(
-    ("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume")
+    (
+        *("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume"),
+        "--tui",
+    )
 )
 _LONG = {
     "-H": "--header",
