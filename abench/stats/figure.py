@@ -51,7 +51,8 @@ class Figure(NamedTuple):
 
     `of` derives the value from the counts of a run. A figure that was added `later` is missing in
     early documents, and has a default. `read` converts what is read from a document. `schema` has
-    more keywords of JSON Schema. A figure is `compared` under these names, if any.
+    more keywords of JSON Schema, or None in place of one that its type would have. A figure is
+    `compared` under these names, if any.
     """
 
     title: str = ""

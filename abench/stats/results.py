@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from abench.plan.plan import Plan
 from abench.stats import derivation
 from abench.stats.derivation import Run
+from abench.stats.difference import BaselineComparison
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.latency import OPENING, RESPONSE, SERVICE, Latency
@@ -342,6 +343,14 @@ class Results:
         tuple[Threshold, ...],
         Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
     ] = ()
+    baseline: Annotated[
+        BaselineComparison | None,
+        Figure(
+            "Baseline",
+            "How the run differs from those of `--baseline`. Null without it.",
+            later=True,
+        ),
+    ] = None
     series: Annotated[
         tuple[Second, ...],
         Figure(
@@ -451,6 +460,11 @@ def distributions(results: Results) -> dict[str, Latency]:
     opening = {name: getattr(results.tls, name) for name in OPENING} if results.tls else {}
     found = {"service": results.service, "response": results.response, **opening}
     return {name: latency for name, latency in found.items() if latency}
+
+
+def main_latency(results: Results) -> tuple[str, Latency]:
+    """Return the distribution that users see, by name: response times, if there are any."""
+    return ("response", results.response) if results.response else ("service", results.service)
 
 
 def build_results(plan: Plan, summary: Summary) -> Results:
