@@ -15,9 +15,9 @@ from abench.stats.finding import (
     server_demand,
     server_processes,
 )
+from abench.stats.growth import chance_of_growth
 from abench.stats.phrases import describe_late
 from abench.stats.results import Results
-from abench.stats.trend import chance_of_growth
 from abench.stats.units import decimal, microseconds, significant
 
 HIGH_LATE_SHARE = 0.01  # of the requests that were started
