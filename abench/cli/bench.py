@@ -1,6 +1,5 @@
 """`abench URL`: runs a load test and reports it."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -29,12 +28,14 @@ from abench.cli.outputs import (
 )
 from abench.cli.plan_options import with_run_options
 from abench.cli.streams import print_message
+from abench.cli.views import Progress, Tui, View
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
 from abench.runner import preflight, worker
-from abench.runner.measure import Runner, measure
+from abench.runner.measure import Measurement, Runner
 from abench.stats.parts import Threshold
+from abench.stats.replay_results import describe_left_out
 from abench.stats.results import Results
 
 SECTIONS: Mapping[str, Rows] = {
@@ -142,6 +143,8 @@ def bench(
     server_cgroup: ServerCgroup = None,
     dask: Dask = None,
     quiet: Quiet = False,
+    tui: Tui = False,
+    progress: Progress = None,
     show_version: Version = False,  # noqa: ARG001 - its callback has printed it
 ) -> int:
     """Load a web server; report pages per second, bytes per second and latencies.
@@ -158,13 +161,22 @@ def bench(
     outputs = Outputs(json, csv, hgrm, html, markdown, junit, prometheus, history, otlp)
     outputs.annotations = ci_options.parse_annotations(annotations)
     outputs.check(scheduled=plan.schedule is not None)
+    view = View(quiet, tui, progress, evaluate)
+    view.check()
     if not quiet:
         _print_notes(plan)
     runner = None
     if dask is not None:
         plan, runner = _plan_on_cluster(dask, plan)
-    with_environment = outputs.show_environment or baseline is not None
-    report = run(plan, quiet, server_pid, server_cgroup, runner, with_environment=with_environment)
+    report = run(
+        plan,
+        quiet,
+        server_pid,
+        server_cgroup,
+        runner,
+        with_environment=outputs.show_environment or baseline is not None,
+        view=view,
+    )
     report = ci_options.with_revision(report, revision)
     report = compare(replace(report, thresholds=evaluate(report)))
     return outputs.write_all(report, exit_code(report))
@@ -198,22 +210,19 @@ def run(
     runner: Runner | None = None,
     *,
     with_environment: bool = True,
+    view: View | None = None,
 ) -> Results:
-    """Run `plan`, with live progress on a terminal."""
-    run_plan = partial(
-        measure,
+    """Run `plan`, and show it by `view`; by default as a bar on a terminal, unless `quiet`."""
+    measurement = Measurement(
+        plan,
         server_pids=server_pids,
         server_cgroup=server_cgroup,
         runner=runner,
         arguments=invocation.get_command_line(),
         with_environment=with_environment,
     )
-    if quiet or not sys.stderr.isatty():
-        return run_plan(plan)
-    from abench.report.live import LiveView
-
-    with LiveView(plan, sys.stderr) as view:
-        return run_plan(plan, view)
+    with (view or View(quiet)).shown(measurement) as watcher:
+        return measurement.run(watcher)
 
 
 def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
@@ -231,7 +240,5 @@ def _print_notes(plan: Plan) -> None:
         )
     for line in preflight.advice(plan):
         print_message(f"note: {line}")
-    if plan.replay and plan.replay.skipped:
-        print_message(
-            f"{plan.replay.skipped} lines of the log are skipped: unsafe method, or not a request"
-        )
+    if plan.replay and (left_out := describe_left_out(plan.replay.left_out)):
+        print_message(f"note: {left_out}")

@@ -1,4 +1,7 @@
-"""The report as one self-contained HTML page: no network, no script, no other file."""
+"""The report as one self-contained HTML page: no network and no other file.
+
+Scripts let its plots answer to a pointer; without them, the page shows all that it has.
+"""
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +12,9 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.report import interactive
 from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
+from abench.report.interactive import NO_SCRIPTS, Scripts
 from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
@@ -25,14 +30,14 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <title>abench: $title</title>
 <style>
 $style</style>
 </head>
 <body class="abench">
 $body
-</body>
+$scripts</body>
 </html>
 """)
 _BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
@@ -65,13 +70,20 @@ def _can_draw() -> bool:
 
 def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
+    needed = interactive.scripts(interactive.plots(report))
     body = _body(report, _plots(report), _every_second(report))
-    stream.write(format_page(phrases.describe_target(report), body))
+    stream.write(format_page(phrases.describe_target(report), body, needed))
 
 
-def format_page(title: str, body: str) -> str:
+def format_page(title: str, body: str, scripts: Scripts = NO_SCRIPTS) -> str:
     """Return a page of abench in its style; `body` is HTML, and `title` is text."""
-    return _PAGE.substitute(title=escape(title), style=STYLE, body=body)
+    return _PAGE.substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts.policy}",
+        style=STYLE + scripts.style,
+        body=body,
+        scripts=scripts.body,
+    )
 
 
 def format_fragment(report: Results) -> str:
@@ -112,7 +124,11 @@ def _verdict(report: Results) -> str:
     kind = "verdict bad" if found.is_bad else "verdict"
     certainty = " (likely)" if found.confidence == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
-    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul></div>'
+    steps = "".join(f"<li>{escape(line)}</li>" for line in found.advice)
+    return (
+        f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul>'
+        f'<p>What to try next</p><ul class="advice">{steps}</ul></div>'
+    )
 
 
 def _remarks(report: Results) -> Iterator[str]:
@@ -164,7 +180,7 @@ def format_plot(title: str, caption: str, svgs: Mapping[str, str]) -> str:
         f'<div class="{name}">{_labelled(svg, label)}</div>' for name, svg in svgs.items()
     )
     return (
-        f"<figure><h2>{escape(title)}</h2>{images}"
+        f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
         f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
     )
 

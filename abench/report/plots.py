@@ -4,7 +4,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import matplotlib as mpl
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from abench.report import curves
 from abench.stats.histogram import Histogram
 from abench.stats.latency import latencies_with_waits
 from abench.stats.results import Results
@@ -30,6 +31,7 @@ _VARIABLES = {
     BAD: "--bad",
     GOOD: "--good",
 }
+_COLORS = {variable: placeholder for placeholder, variable in _VARIABLES.items()}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # keep text as text, so that it can be searched and copied
     "font.family": "sans-serif",
@@ -114,19 +116,7 @@ def _set_time_axis(report: Results, axes: Axes) -> None:
 
 
 def _rates(report: Results, axes: Axes) -> None:
-    marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
-    at = [second.at_s + second.length_s / 2 for second in report.series]
-    if _has_requested_rate(report):
-        requested = [
-            math.nan if one.requested_per_sec is None else one.requested_per_sec
-            for one in report.series
-        ]
-        axes.plot(at, requested, "-", color=QUIET, linewidth=4, alpha=0.5, label="requested")
-    served = [one.pages_per_sec for one in report.series]
-    axes.plot(at, served, marks + "-", color=FIRST, label="pages")
-    if any(one.failed for one in report.series):
-        failed = [one.failed / one.length_s if one.length_s else 0 for one in report.series]
-        axes.plot(at, failed, marks + "--", color=BAD, label="failures")
+    _draw_over_time(report, axes, curves.rates(report))
     if len(axes.lines) > 1:
         axes.legend(ncols=3, loc="upper right", **_TIGHT)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -135,22 +125,29 @@ def _rates(report: Results, axes: Axes) -> None:
     _set_time_axis(report, axes)
 
 
+def _draw_over_time(report: Results, axes: Axes, drawn: Iterable[curves.Curve]) -> None:
+    """Draw curves with a point for each interval; those of long runs are not marked."""
+    at = curves.moments(report)
+    marks = "." if len(at) <= _DRAWN_SECONDS else ""
+    for curve in drawn:
+        values = [math.nan if value is None else value for value in curve.values]
+        broad: dict[str, Any] = {"linewidth": 4, "alpha": 0.5} if curve.is_broad else {}
+        style = curve.dash if curve.is_broad else marks + curve.dash
+        axes.plot(at, values, style, color=_COLORS[curve.color], label=curve.label, **broad)
+
+
 def _rates_title(report: Results) -> str:
     return (
         "Pages per second, served and requested"
-        if _has_requested_rate(report)
+        if curves.has_requested_rate(report)
         else "Pages per second"
     )
-
-
-def _has_requested_rate(report: Results) -> bool:
-    return any(one.requested_per_sec is not None for one in report.series)
 
 
 def _rates_caption(report: Results) -> str:
     rates = [one.pages_per_sec for one in report.series if one.length_s > 0.5]
     text = "Successful responses per second"
-    if _has_requested_rate(report):
+    if curves.has_requested_rate(report):
         text += ", and the requested rate"
     return (
         f"{text}: from {min(rates):,.0f} to {max(rates):,.0f} responses." if rates else f"{text}."
@@ -158,12 +155,7 @@ def _rates_caption(report: Results) -> str:
 
 
 def _latencies(report: Results, axes: Axes) -> None:
-    at = [second.at_s + second.length_s / 2 for second in report.series]
-    marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
-    for name, style, colour in (("p50", "-", FIRST), ("p99", "--", SECOND), ("p99.9", ":", THIRD)):
-        found = [(one.response or one.service).percentiles[name] for one in report.series]
-        values = [math.nan if value is None else value for value in found]
-        axes.plot(at, values, marks + style, color=colour, label=name)
+    _draw_over_time(report, axes, curves.latencies(report))
     _set_time_axis(report, axes)
     if all(second.service.max is None for second in report.series):
         return  # no response came, so there is nothing for a logarithmic scale

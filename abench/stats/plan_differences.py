@@ -25,12 +25,16 @@ _KNOWN = frozenset(
         *("-c", "--connections", "--clients", "-t", "--time", "--duration", "-n", "--requests"),
         *("-w", "--workers", "-R", "--rate", "--arrivals", "--stages", "--warmup", "--timeout"),
         *("--pipeline", "-X", "--method", "--quiet", "--no-keepalive", "--http10", "--http09"),
+        *("--tui", "--progress"),
         *("--markdown", "--junit", "--prometheus", "--otlp", "--annotations", "--history"),
         *("--baseline", "--tolerance", "--revision"),
     )
 )
 _FLAGS = frozenset(
-    ("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume")
+    (
+        *("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume"),
+        "--tui",
+    )
 )
 _LONG = {
     "-H": "--header",
