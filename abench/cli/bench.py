@@ -21,6 +21,7 @@ from abench.cli.streams import print_message
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
+from abench.report.formats import planned_parts
 from abench.runner import preflight, worker
 from abench.runner.measure import Runner, measure
 from abench.stats.parts import Threshold
@@ -134,7 +135,7 @@ def bench(
     plan = plan_for(url)
     evaluate = _parse_conditions(fail_if)
     outputs = Outputs(json, csv, hgrm, html)
-    outputs.check(scheduled=plan.schedule is not None)
+    outputs.check(scheduled=plan.schedule is not None, parts=planned_parts(plan))
     if not quiet:
         _print_notes(plan)
     runner = None

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from abench.errors import ParameterError
 from abench.plan import inputs
 from abench.report import text
 from abench.report.destinations import Destination
-from abench.report.formats import FORMATS, Write, write_service_hgrm
+from abench.report.formats import FORMATS, PARTS, Write, write_service_hgrm
 from abench.stats.results import Results
 
 Json = Annotated[
@@ -35,6 +36,7 @@ SERVICE = "--hgrm of service times"
 _WRITERS: dict[str, Write] = {
     **{f"--{name}": FORMATS[f".{name}"] for name in ("json", "csv", "html", "hgrm")},
     SERVICE: write_service_hgrm,
+    **{f"--csv of {part}": write for part, write in PARTS.items()},
 }
 
 
@@ -53,10 +55,13 @@ class Outputs:
         """Whether any of them has a place for where and how the run was made."""
         return self.json is not None or self.html is not None
 
-    def check(self, *, scheduled: bool, source: Path | None = None) -> None:
+    def check(
+        self, *, scheduled: bool, parts: Iterable[str] = (), source: Path | None = None
+    ) -> None:
         """Raise ParameterError, before the run, if an output cannot be written.
 
         With a schedule, --hgrm writes two distributions to two files, since the format holds one.
+        Beside its file, --csv writes one for each sort of `parts` that a run has several of.
         The file `source` is only overwritten by the same report as JSON.
         """
         names = {"--json": self.json, "--csv": self.csv, "--html": self.html, "--hgrm": self.hgrm}
@@ -66,6 +71,9 @@ class Outputs:
         hgrm = destinations.get("--hgrm")
         if scheduled and hgrm and hgrm.is_file:
             destinations[SERVICE] = hgrm.sibling("service")
+        table = destinations.get("--csv")
+        if table and table.is_file:
+            destinations |= {f"--csv of {part}": table.sibling(part) for part in parts}
         _check_distinct(destinations, source)
         if self.html is not None:
             from abench.report.html import check_available

@@ -8,6 +8,7 @@ import typer
 from abench.cli.exit_codes import OK
 from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
 from abench.report import document
+from abench.report.formats import parts_of
 
 SECTIONS = {
     "Examples": (
@@ -35,5 +36,5 @@ def redraw(
     """Print a saved report again, and write it in other formats."""
     outputs = Outputs(json, csv, hgrm, html)
     report = document.read_report(file)
-    outputs.check(scheduled=report.response is not None, source=file)
+    outputs.check(scheduled=report.response is not None, parts=parts_of(report), source=file)
     return outputs.write_all(report, OK)

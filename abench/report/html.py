@@ -1,7 +1,7 @@
 """The report as one self-contained HTML page: no network, no script, no other file."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,12 +10,15 @@ from typing import TextIO
 
 from abench.errors import ParameterError
 from abench.report.style import STYLE
-from abench.stats import phrases
+from abench.stats import breakdown, phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.latency import PERCENTILES, Latency
+from abench.stats.breakdown import Row
+from abench.stats.latency import NAMES, PERCENTILES
 from abench.stats.results import Results, distributions
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
+
+MAX_OPEN = 20  # rows of a table that is open at first
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -44,7 +47,7 @@ $thresholds
 <section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
-$stages
+$breakdown
 $seconds
 <dl>$environment</dl>
 </main>""")
@@ -88,7 +91,7 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         latencies="".join(_latencies(report)),
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
-        stages="".join(_stages(report)),
+        breakdown="".join(_breakdown(report)),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -165,15 +168,9 @@ def _latencies(report: Results) -> Iterator[str]:
     """Yield a row for each value, with a column for each distribution, to fit any width."""
     latencies = distributions(report)
     yield _row("th", "latency", latencies)
-    for name, *values in zip(_NAMES, *map(_values, latencies.values()), strict=True):
+    found = (latency.values for latency in latencies.values())
+    for name, *values in zip(NAMES, *found, strict=True):
         yield _row("td", name, map(microseconds, values))
-
-
-_NAMES = ("min", "mean", *PERCENTILES, "max")
-
-
-def _values(latency: Latency) -> Iterator[float | None]:
-    yield from (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
 
 
 def _every_second(report: Results) -> Iterator[str]:
@@ -195,23 +192,40 @@ def _seconds(report: Results) -> Iterator[str]:
         )
 
 
-def _stages(report: Results) -> Iterator[str]:
-    """Yield a table with a row for each stage, if there are several."""
-    rows = [_row("td", escape(text), cells) for text, cells in phrases.stage_rows(report)]
-    if rows:
-        head = _row("th", "stage", phrases.STAGE_NAMES)
-        yield "<section><h2>Stages</h2>"
-        yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div></section>'
+def _breakdown(report: Results) -> Iterator[str]:
+    """Yield a table for each way in which the run can be divided."""
+    yield from _table("Phases", "phase", breakdown.PHASE_NAMES, breakdown.phase_rows(report))
+    yield from _table("Stages", "stage", breakdown.STAGE_NAMES, breakdown.stage_rows(report))
+    yield from _table("URLs", "url", breakdown.URL_NAMES, breakdown.url_rows(report))
 
 
-def _row(kind: str, name: str, cells: Iterable[str]) -> str:
+def _table(title: str, what: str, names: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
+    """Yield a table with its rows, closed at first if there are many; nothing without rows."""
+    listed = list(rows)
+    if not listed:
+        return
+    shown = any(row.outcomes for row in listed)
+    head = _row("th", what, (*names, "outcomes") if shown else names)
+    body = "".join(
+        _row("td", escape(row.label), row.cells, _comma_separated(row.outcomes) if shown else None)
+        for row in listed
+    )
+    table = f'<div class="wide"><table class="parts">{head}{body}</table></div>'
+    if len(listed) <= MAX_OPEN:
+        yield f"<section><h2>{title}</h2>{table}</section>"
+    else:
+        yield f"<details><summary>{title}: {count(len(listed))}</summary>{table}</details>"
+
+
+def _row(kind: str, name: str, cells: Iterable[str], outcomes: str | None = None) -> str:
     listed = "".join(f"<{kind}>{cell}</{kind}>" for cell in cells)
-    return f"<tr><th>{name}</th>{listed}</tr>"
+    last = "" if outcomes is None else f'<td class="outcomes">{outcomes}</td>'
+    return f"<tr><th>{name}</th>{listed}{last}</tr>"
 
 
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
-    yield "traffic", phrases.describe_traffic(report)
+    yield from phrases.transfers(report)
     yield from _tls_facts(report.tls)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
@@ -233,8 +247,6 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
 def _tls_facts(tls: TlsResult | None) -> Iterator[tuple[str, str]]:
     if tls and tls.version:
         yield "TLS", phrases.describe_tls(tls)
-    if tls and tls.handshakes:
-        yield "handshakes", phrases.describe_handshakes(tls)
 
 
 def _environment(report: Results) -> Iterator[tuple[str, str]]:
@@ -247,8 +259,11 @@ def _environment(report: Results) -> Iterator[tuple[str, str]]:
 
 def _listed(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in facts:
-        shown = ", ".join(text.split(phrases.SEPARATOR))
-        yield f"<dt>{escape(name)}</dt><dd>{escape(shown)}</dd>"
+        yield f"<dt>{escape(name)}</dt><dd>{_comma_separated(text)}</dd>"
+
+
+def _comma_separated(text: str) -> str:
+    return escape(", ".join(text.split(phrases.SEPARATOR)))
 
 
 def _machine(name: str, value: str | int) -> str:
