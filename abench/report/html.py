@@ -1,7 +1,10 @@
-"""The report as one self-contained HTML page: no network, no script, no other file."""
+"""The report as one self-contained HTML page: no network and no other file.
+
+Scripts let its plots answer to a pointer; without them, the page shows all that it has.
+"""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,16 +12,18 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.report import interactive
+from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
+from abench.report.html_tables import breakdown_tables, comma_separated, row
+from abench.report.interactive import NO_SCRIPTS, Scripts
 from abench.report.style import STYLE
-from abench.stats import breakdown, phrases
+from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.breakdown import Row
+from abench.stats.difference import describe_difference
 from abench.stats.latency import NAMES, PERCENTILES
 from abench.stats.results import Results, distributions
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
-
-MAX_OPEN = 20  # rows of a table that is open at first
 
 _PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -26,14 +31,14 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <title>abench: $title</title>
 <style>
 $style</style>
 </head>
 <body class="abench">
 $body
-</body>
+$scripts</body>
 </html>
 """)
 _BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
@@ -47,6 +52,7 @@ $thresholds
 <section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
+$baseline
 $breakdown
 $seconds
 <dl>$environment</dl>
@@ -65,9 +71,20 @@ def _can_draw() -> bool:
 
 def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
-    title = escape(phrases.describe_target(report))
+    needed = interactive.scripts(interactive.plots(report))
     body = _body(report, _plots(report), _every_second(report))
-    stream.write(_PAGE.substitute(title=title, style=STYLE, body=body))
+    stream.write(format_page(phrases.describe_target(report), body, needed))
+
+
+def format_page(title: str, body: str, scripts: Scripts = NO_SCRIPTS) -> str:
+    """Return a page of abench in its style; `body` is HTML, and `title` is text."""
+    return _PAGE.substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts.policy}",
+        style=STYLE + scripts.style,
+        body=body,
+        scripts=scripts.body,
+    )
 
 
 def format_fragment(report: Results) -> str:
@@ -91,7 +108,8 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         latencies="".join(_latencies(report)),
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
-        breakdown="".join(_breakdown(report)),
+        baseline="".join(_baseline(report)),
+        breakdown="".join(breakdown_tables(report)),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -107,7 +125,11 @@ def _verdict(report: Results) -> str:
     kind = "verdict bad" if found.is_bad else "verdict"
     certainty = " (likely)" if found.confidence == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
-    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul></div>'
+    steps = "".join(f"<li>{escape(line)}</li>" for line in found.advice)
+    return (
+        f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul>'
+        f'<p>What to try next</p><ul class="advice">{steps}</ul></div>'
+    )
 
 
 def _remarks(report: Results) -> Iterator[str]:
@@ -148,16 +170,20 @@ def _figure(name: str, value: str) -> str:
 def _plots(report: Results, *, narrow: bool = True) -> Iterator[str]:
     """Yield each plot in two widths: text of the broad one is too small on a phone."""
     for title, caption, *svgs in import_module("abench.report.plots").plots(report):
-        label = escape(f"{title}. {caption}", quote=True)
         names = ("broad", "narrow") if narrow else ("wide",)
-        images = "".join(
-            f'<div class="{name}">{_labelled(svg, label)}</div>'
-            for name, svg in zip(names, svgs, strict=False)
-        )
-        yield (
-            f"<figure><h2>{escape(title)}</h2>{images}"
-            f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
-        )
+        yield format_plot(title, caption, dict(zip(names, svgs, strict=False)))
+
+
+def format_plot(title: str, caption: str, svgs: Mapping[str, str]) -> str:
+    """Return a plot of one or two widths, by their classes, with its title and caption."""
+    label = escape(f"{title}. {caption}", quote=True)
+    images = "".join(
+        f'<div class="{name}">{_labelled(svg, label)}</div>' for name, svg in svgs.items()
+    )
+    return (
+        f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
+        f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
+    )
 
 
 def _labelled(svg: str, label: str) -> str:
@@ -167,10 +193,10 @@ def _labelled(svg: str, label: str) -> str:
 def _latencies(report: Results) -> Iterator[str]:
     """Yield a row for each value, with a column for each distribution, to fit any width."""
     latencies = distributions(report)
-    yield _row("th", "latency", latencies)
+    yield row("th", "latency", latencies)
     found = (latency.values for latency in latencies.values())
     for name, *values in zip(NAMES, *found, strict=True):
-        yield _row("td", name, map(microseconds, values))
+        yield row("td", name, map(microseconds, values))
 
 
 def _every_second(report: Results) -> Iterator[str]:
@@ -182,45 +208,33 @@ def _every_second(report: Results) -> Iterator[str]:
 def _seconds(report: Results) -> Iterator[str]:
     """Yield the values behind the plots over time, as a table."""
     requested = ("requested",) if report.schedule else ()
-    yield _row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
+    yield row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
     for second in report.series:
         found = (second.response or second.service).percentiles.values()
         rates = [second.pages_per_sec, *([second.requested_per_sec] if requested else [])]
         shown = ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
-        yield _row(
-            "td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found))
-        )
+        yield row("td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found)))
 
 
-def _breakdown(report: Results) -> Iterator[str]:
-    """Yield a table for each way in which the run can be divided."""
-    yield from _table("Phases", "phase", breakdown.PHASE_NAMES, breakdown.phase_rows(report))
-    yield from _table("Stages", "stage", breakdown.STAGE_NAMES, breakdown.stage_rows(report))
-    yield from _table("URLs", "url", breakdown.URL_NAMES, breakdown.url_rows(report))
-
-
-def _table(title: str, what: str, names: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
-    """Yield a table with its rows, closed at first if there are many; nothing without rows."""
-    listed = list(rows)
-    if not listed:
+def _baseline(report: Results) -> Iterator[str]:
+    """Yield how the run differs from its baseline, if it has one."""
+    found = report.baseline
+    if found is None:
         return
-    shown = any(row.outcomes for row in listed)
-    head = _row("th", what, (*names, "outcomes") if shown else names)
-    body = "".join(
-        _row("td", escape(row.label), row.cells, _comma_separated(row.outcomes) if shown else None)
-        for row in listed
-    )
-    table = f'<div class="wide"><table class="parts">{head}{body}</table></div>'
-    if len(listed) <= MAX_OPEN:
-        yield f"<section><h2>{title}</h2>{table}</section>"
-    else:
-        yield f"<details><summary>{title}: {count(len(listed))}</summary>{table}</details>"
-
-
-def _row(kind: str, name: str, cells: Iterable[str], outcomes: str | None = None) -> str:
-    listed = "".join(f"<{kind}>{cell}</{kind}>" for cell in cells)
-    last = "" if outcomes is None else f'<td class="outcomes">{outcomes}</td>'
-    return f"<tr><th>{name}</th>{listed}{last}</tr>"
+    names = ("baseline", "this run")
+    yield f'<section><h2>Baseline</h2><p class="quiet">{escape(describe_baseline(found))}</p>'
+    rows = (row("td", name, cells) for name, *cells in map(difference_cells, found.differences))
+    head = row("th", "metric", (*names, "difference"))
+    yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    for one in found.differences:
+        yield f"<p>{escape(describe_difference(one))}</p>"
+    if found.plans:
+        differing = (
+            row("td", escape(name), map(escape, values)) for name, values in found.plans.items()
+        )
+        yield f'<p class="remark">{MAY_BE_THE_REASON}</p>'
+        yield f'<div class="wide"><table>{row("th", "", names)}{"".join(differing)}</table></div>'
+    yield "</section>"
 
 
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
@@ -259,11 +273,7 @@ def _environment(report: Results) -> Iterator[tuple[str, str]]:
 
 def _listed(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in facts:
-        yield f"<dt>{escape(name)}</dt><dd>{_comma_separated(text)}</dd>"
-
-
-def _comma_separated(text: str) -> str:
-    return escape(", ".join(text.split(phrases.SEPARATOR)))
+        yield f"<dt>{escape(name)}</dt><dd>{comma_separated(text)}</dd>"
 
 
 def _machine(name: str, value: str | int) -> str:

@@ -16,7 +16,7 @@ declarations, the tables of the manual are made from them, and so are the names 
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from types import UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -51,8 +51,8 @@ class Figure(NamedTuple):
 
     `of` derives the value from the counts of a run. A figure that was added `later` is missing in
     early documents, and has a default; items of a mapping that are `later_names` are null then.
-    `read` converts what is read from a document. `schema` has more keywords of JSON Schema. A
-    figure is `compared` under these names, if any.
+    `read` converts what is read from a document. `schema` has more keywords of JSON Schema, or None
+    in place of one that its type would have. A figure is `compared` under these names, if any.
     """
 
     title: str = ""
@@ -104,13 +104,17 @@ def _named(figure: Figure, name: str) -> Figure:
 
 @cache
 def stored_figures(kind: type) -> tuple[tuple[str, Any, Figure], ...]:
-    """Return name, type and figure of the declared fields; of all, if none is declared."""
+    """Return name, type and figure of the declared fields; of all, if none is declared.
+
+    Then those that have a default were added later.
+    """
     hints = get_type_hints(kind, include_extras=True)
     found = [(one.name, *_declaration(one.name, hints[one.name])) for one in fields(kind)]
     declared = [each for each in found if each[2]]
     if declared:
         return tuple((name, hint, figure) for name, hint, figure in declared if figure)
-    return tuple((name, hint, Figure(key=name)) for name, hint, _ in found)
+    optional = {one.name for one in fields(kind) if one.default is not MISSING}
+    return tuple((name, hint, Figure(key=name, later=name in optional)) for name, hint, _ in found)
 
 
 def _declaration(name: str, hint: Any) -> tuple[Any, Figure | None]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
-from abench.stats import derivation
+from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
+from abench.stats.difference import BaselineComparison
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.group_results import BY_URL, UrlResult, url_results
@@ -28,6 +29,7 @@ from abench.stats.parts import (
 )
 from abench.stats.phase_results import PhaseResults, phase_results
 from abench.stats.planned import Planned
+from abench.stats.replay_results import ReplayResult
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.sizes import SIZES, Sizes, response_sizes
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
@@ -82,6 +84,18 @@ class Results:
             of=lambda run: run.summary.open_connections,
         ),
     ]
+    opened: Annotated[
+        int | None,
+        Figure(
+            "Connections opened",
+            "Connections that were opened for a request while the clock ran. Null if it was not "
+            "counted.",
+            "connections",
+            key="connections_opened",
+            later=True,
+            of=lambda run: run.summary.opened,
+        ),
+    ] = None
     duration_s: Annotated[
         float,
         Figure(
@@ -308,6 +322,15 @@ class Results:
         ),
     ]
     by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
+    replay: Annotated[
+        ReplayResult | None,
+        Figure(
+            "Replay",
+            "The log that was replayed, and what of it was not. Null without one.",
+            later=True,
+            of=replay_results.replay,
+        ),
+    ] = None
     warmup: Annotated[
         Warmup | None,
         Figure(
@@ -357,6 +380,14 @@ class Results:
         tuple[Threshold, ...],
         Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
     ] = ()
+    baseline: Annotated[
+        BaselineComparison | None,
+        Figure(
+            "Baseline",
+            "How the run differs from those of `--baseline`. Null without it.",
+            later=True,
+        ),
+    ] = None
     series: Annotated[
         tuple[Second, ...],
         Figure(
@@ -465,6 +496,11 @@ def distributions(results: Results) -> dict[str, Latency]:
     """Return the latencies of the whole run that a report shows, by name."""
     found = {"service": results.service, "response": results.response}
     return {name: latency for name, latency in found.items() if latency}
+
+
+def main_latency(results: Results) -> tuple[str, Latency]:
+    """Return the distribution that users see, by name: response times, if there are any."""
+    return ("response", results.response) if results.response else ("service", results.service)
 
 
 def build_results(plan: Plan, summary: Summary) -> Results:

@@ -52,6 +52,8 @@ FAILURE_KINDS = tuple(FAILURES)
 class ResourceUsage:
     """What one worker process used: CPU time in `wall_ns`, and `peak_rss` bytes of memory.
 
+    For `waited_ns` it was ready to run and had no core.
+
     `lag` is the event-loop lag in microseconds: how late a timer fired, measured a hundred times a
     second. In that time, responses that had arrived were not read. Timers have a resolution of one
     millisecond.
@@ -61,6 +63,7 @@ class ResourceUsage:
     wall_ns: Annotated[int, SUM] = 0
     peak_rss: Annotated[int, MAX] = 0
     lag: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    waited_ns: Annotated[int, SUM] = 0
 
 
 def _merge_stages(
@@ -118,9 +121,11 @@ class Summary:
             requests, wherever they happened.
         `handshakes`: what TLS agreed on, and how many sessions were resumed.
         `open_connections`: when the clock started.
+        `opened`: connections that were opened for a request while the clock ran.
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
         `answering`: when responses came, or none was expected.
+        `cpu_ns`: what all workers have used until their last reports; `costs` has it at the end.
         `elapsed_ns`: the longest of the workers' clocks, which started within `start_within_ns`
             of each other.
         `warmup_ns`, `warmup_requests`: excluded before the clock started. `steady` is whether the
@@ -150,6 +155,7 @@ class Summary:
     phases: Annotated[Phases, PHASES_MERGED] = field(default_factory=Phases)
     handshakes: Annotated[Handshakes, _HANDSHAKES] = field(default_factory=Handshakes)
     open_connections: Annotated[int, SUM] = 0
+    opened: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0
     started: Annotated[int, SUM] = 0
@@ -157,6 +163,7 @@ class Summary:
     skipped: Annotated[int, SUM] = 0
     last_start_ns: Annotated[int, MAX] = 0
     paused_ns: Annotated[int, SUM] = 0
+    cpu_ns: Annotated[int, SUM] = 0
     warmup_ns: Annotated[int, MAX] = 0
     warmup_requests: Annotated[int, SUM] = 0
     steady: Annotated[bool, MAX] = False
