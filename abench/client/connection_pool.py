@@ -184,7 +184,7 @@ class ConnectionPool:
         waits: dict[StageRecorder, list[tuple[int, int]]] = {notes: [] for notes in self._stages}
         for each in self.connections:
             if each.stage:
-                waits[each.stage] += each.waits_us(now_us)
+                waits[each.stage] += self._stage_waits(each, now_us)
         before = 0
         for number, (notes, end_s) in enumerate(
             zip(self._stages, self.plan.stage_ends_s, strict=True)
@@ -194,6 +194,10 @@ class ConnectionPool:
             first = [self.scheduler.longest_wait_us(now_us)] if skipped > before == 0 else []
             stage.record_waits(waits[notes], first)
             stage.skipped, before = skipped - before, skipped
+
+    def _stage_waits(self, connection: PooledConnection, now_us: int) -> list[tuple[int, int]]:
+        """Return the waits of a connection, as `waits_us`, that count in its stage."""
+        return connection.waits_us(now_us)
 
     def stop(self) -> int:
         """Close every connection; return how many requests are left without an outcome."""

@@ -9,6 +9,7 @@ from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
+from abench.plan.scenario_file import ScenarioFile
 from abench.plan.schedule import (
     ARRIVALS,
     ArrivalSchedule,
@@ -18,7 +19,7 @@ from abench.plan.schedule import (
     parse_stages,
 )
 from abench.plan.success import DEFAULT_CRITERIA, SuccessCriteria
-from abench.plan.target import Target
+from abench.plan.target import PLACEHOLDER, Target
 from abench.plan.url_file import UrlFile, WeightedUrl
 from abench.plan.workload import Workload
 from abench.system.cpus import usable_cpus
@@ -53,6 +54,10 @@ class Plan:
     `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
     each request has a connection of its own, and with `wait` False its response is not waited for.
 
+    With a `scenario`, each connection is a user, who takes the paths of that file and makes the
+    requests: `url` names the server, and what is due, and counts as one of `requests`, is an
+    iteration.
+
     `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
     picklable. Making one raises ParameterError for a value that makes a run impossible.
     """
@@ -79,6 +84,7 @@ class Plan:
     speed: float = 1.0
     pipeline: int = 1
     wait: bool = True
+    scenario: ScenarioFile | None = None
     route: Route = DIRECT
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
@@ -160,6 +166,8 @@ class Plan:
         self.workload()
         if self.replay:
             self._check_replay()
+        if self.scenario:
+            self._check_scenario()
         if self.pipeline != 1:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
@@ -177,6 +185,14 @@ class Plan:
         available = len(self.replay.entries) if self.replay else 0
         if self.requests and self.requests > available:
             raise ParameterError("--requests", f"the log has only {available} to replay")
+
+    def _check_scenario(self) -> None:
+        makes_requests = self.urls or self.replay or self.method != "GET" or self.body
+        if makes_requests or self.pipeline != 1 or not self.wait or self.http == "0.9":
+            raise ParameterError("SCENARIO", "it makes all requests itself, one after the other")
+        if any(PLACEHOLDER.decode() in value for _, value in self.headers):
+            raise ParameterError("--header", "a scenario fills in its numbers itself, not {n}")
+        _ = self.request_template  # raises ParameterError for headers that are not valid
 
     def _check_pipeline(self) -> None:
         if not 1 <= self.pipeline <= MAX_PIPELINE:
@@ -205,6 +221,8 @@ class Plan:
 
     def workload(self) -> Workload:
         """Return the requests of this share, in the order in which one process sends them."""
+        if self.scenario:
+            return Workload((), iter(()), self.part, self.parts)
         if self.replay:
             entries = LogEntries.of(self.replay.entries)
             return workload.recorded_workload(

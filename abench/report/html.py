@@ -10,7 +10,7 @@ from typing import TextIO
 
 from abench.errors import ParameterError
 from abench.report.style import STYLE
-from abench.stats import phrases
+from abench.stats import phrases, scenario_phrases
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.latency import PERCENTILES, Latency
 from abench.stats.results import Results, distributions
@@ -88,7 +88,7 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         latencies="".join(_latencies(report)),
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
-        stages="".join(_stages(report)),
+        stages="".join((*_stages(report), *_scenario(report))),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -202,6 +202,25 @@ def _stages(report: Results) -> Iterator[str]:
         head = _row("th", "stage", phrases.STAGE_NAMES)
         yield "<section><h2>Stages</h2>"
         yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div></section>'
+
+
+def _scenario(report: Results) -> Iterator[str]:
+    """Yield the steps of a scenario as a table, and its checks and exceptions."""
+    scenario = report.scenario
+    if scenario is None:
+        return
+    yield "<section><h2>Scenario</h2>"
+    rows = [
+        _row("td", escape(name), cells)
+        for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
+    ]
+    if rows:
+        head = _row("th", "step", scenario_phrases.STEP_NAMES)
+        yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    facts = [("paths", scenario_phrases.describe_iterations(scenario))]
+    facts += [(f"check: {name}", text) for name, _, text in scenario_phrases.check_lines(scenario)]
+    facts += [("raised", line) for line in scenario_phrases.exception_lines(scenario)]
+    yield f"<dl>{''.join(_listed(facts))}</dl></section>"
 
 
 def _row(kind: str, name: str, cells: Iterable[str]) -> str:

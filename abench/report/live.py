@@ -100,6 +100,8 @@ class LiveView:
         """Move the bar to the current state, and return that as text."""
         if self._plan.requests:
             done, total = summary.succeeded + summary.failed, self._plan.requests
+            if self._plan.scenario:
+                done = summary.scenario.ended
             self._progress.update(self._task, completed=done, total=total)
             return f"{count(done)} of {count(total)}"
         length = self._plan.duration_s or 0.0

@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from abench.stats import phrases
+from abench.stats import phrases, scenario_phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.latency import Latency
 from abench.stats.parts import Threshold
@@ -57,6 +57,7 @@ def render(report: Results) -> RenderableType:
         "",
         Padding(_latencies(report), (0, 0, 0, 2), expand=False),
         *_stages(report),
+        *_scenario(report),
         *_gap(report),
         *_remarks(report),
         "",
@@ -179,6 +180,23 @@ def _stages(report: Results) -> list[RenderableType]:
         return []
     table = _Rows("stage", phrases.STAGE_NAMES, rows)
     return ["", Padding(table, (0, 0, 0, 2), expand=False)]
+
+
+def _scenario(report: Results) -> list[RenderableType]:
+    """Return the steps, the checks and the exceptions of a scenario."""
+    scenario = report.scenario
+    if scenario is None:
+        return []
+    steps = list(scenario_phrases.step_rows(scenario, report.duration_s))
+    table = _Rows("step", scenario_phrases.STEP_NAMES, steps)
+    grid = _grid(3, "left")
+    grid.add_row("paths", scenario_phrases.describe_iterations(scenario))
+    for name, always, outcome in scenario_phrases.check_lines(scenario):
+        grid.add_row("check", Text.assemble(f"{name}: ", (outcome, "" if always else "red")))
+    for line in scenario_phrases.exception_lines(scenario):
+        grid.add_row("raised", Text(line, style="red"))
+    shown = (table, "", grid) if steps else (grid,)
+    return ["", *(Padding(one, (0, 0, 0, 2), expand=False) if one else "" for one in shown)]
 
 
 def _cells(latency: Latency) -> list[str]:

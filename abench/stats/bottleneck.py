@@ -11,6 +11,7 @@ from typing import Annotated
 from abench.stats.figure import Figure
 from abench.stats.phrases import describe_late, describe_silence
 from abench.stats.results import Results
+from abench.stats.scenario_verdicts import Finding, find_broken, find_own_pace
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
 
@@ -61,7 +62,6 @@ class Bottleneck:
         return self.limiter in {"errors", "silence"}
 
 
-Finding = tuple[str, str, str]  # limiter, confidence, sentence
 Rule = Callable[[Results], Finding | None]
 
 
@@ -150,9 +150,11 @@ def _schedule(report: Results) -> Finding | None:
             return "schedule", "sure", "The requested rate was the limit, and it was met."
         started = describe_late(schedule, report.stages)
         return "schedule", "likely", f"The rate was reached, but {started}{_wait(report)}."
-    missed = (
-        f"Only {decimal(schedule.achieved)} of {decimal(schedule.offered)} requests/sec were sent"
-    )
+    rates = f"Only {decimal(schedule.achieved)} of {decimal(schedule.offered)}"
+    if report.scenario:
+        reason = "all users were on a path, so the server is too slow for it or -c is too small"
+        return "server", "likely", f"{rates} paths/sec were begun: {reason}."
+    missed = f"{rates} requests/sec were sent"
     if _busy_connections(report) > BUSY:
         reason = "every connection was busy, so the server is too slow for it or -c is too small."
         return "server", "likely", f"{missed}: {reason}"
@@ -209,10 +211,12 @@ RULES: tuple[Rule, ...] = (
     _open_files,
     _silence,
     _errors,
+    find_broken,
     _client,
     _loop_lag,
     _network,
     _schedule,
+    lambda report: find_own_pace(report, _in_flight(report)),
     _server,
 )
 
@@ -264,7 +268,8 @@ def _little(report: Results) -> str:
     )
     if report.schedule or in_flight > 0.9 * capacity:
         return text
-    return f"{text}; the others were connecting, failing or delayed by this client"
+    others = "thinking, connecting" if report.scenario else "connecting"
+    return f"{text}; the others were {others}, failing or delayed by this client"
 
 
 def _handshake_figures(report: Results, tls: TlsResult) -> str:

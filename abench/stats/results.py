@@ -26,6 +26,7 @@ from abench.stats.parts import (
     Warmup,
 )
 from abench.stats.planned import Planned
+from abench.stats.scenario_results import ScenarioResult, scenario_result
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
 from abench.stats.tls_results import TlsResult, tls_result
@@ -289,10 +290,20 @@ class Results:
         Figure(
             "Schedule",
             "When requests were due, and how well that was met. Null in a closed loop. If "
-            "`rate` and `stages` are both null, a log was replayed.",
+            "`rate` and `stages` are both null, a log was replayed. With a scenario, what is due, "
+            "here and in `stages`, is an iteration.",
             of=schedule,
         ),
     ]
+    scenario: Annotated[
+        ScenarioResult | None,
+        Figure(
+            "Scenario",
+            "How the users of `abench run` fared. Null for a run without a scenario.",
+            later=True,
+            of=scenario_result,
+        ),
+    ] = None
     warmup: Annotated[
         Warmup | None,
         Figure(

@@ -17,6 +17,7 @@ from abench.stats.handshakes import Handshakes
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
 from abench.stats.samples import Sample, merge_samples
+from abench.stats.scenario_counts import ScenarioCounts
 from abench.stats.stages import StageStats
 from abench.stats.time_series import TimeSeries
 
@@ -75,6 +76,7 @@ _STAGES = Rule(
     lambda stages: {number: one.encode() for number, one in stages.items()},
     lambda plain: {int(number): StageStats.decode(one) for number, one in plain.items()},
 )
+_SCENARIO = Rule(counts.merge_into, ScenarioCounts.encode, ScenarioCounts.decode)
 _HANDSHAKES = Rule(counts.merge_into, Handshakes.encode, Handshakes.decode)
 _SAMPLES = Rule(
     lambda one, other: merge_samples([*one, *other]) if other else one,
@@ -107,6 +109,8 @@ class Summary:
         `stages`: keyed by the index of the stage in the schedule.
         `last_start_ns`: when the last request to be started was started, if it was.
         `samples`: the first failures of each kind, and the first redirects.
+        `scenario`: with a scenario, whose iterations are then what `started`, `late`, `skipped` and
+            `stages` count.
 
     Connections and workers:
         `handshakes`: of connections with TLS that were opened while the clock ran.
@@ -136,6 +140,7 @@ class Summary:
     failures: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     reasons: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     samples: Annotated[list[Sample], _SAMPLES] = field(default_factory=list)
+    scenario: Annotated[ScenarioCounts, _SCENARIO] = field(default_factory=ScenarioCounts)
     bytes_received: Annotated[int, SUM] = 0
     bytes_sent: Annotated[int, SUM] = 0
     handshakes: Annotated[Handshakes, _HANDSHAKES] = field(default_factory=Handshakes)

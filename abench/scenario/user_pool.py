@@ -1,0 +1,89 @@
+"""What the users of one process share."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+
+from abench.client.connection_pool import ConnectionPool, PooledConnection
+from abench.client.connector import Connector
+from abench.plan.interleave import interleave
+from abench.plan.plan import Plan
+from abench.scenario.loading import Path, Scenario
+from abench.scenario.requests import RequestFactory
+from abench.scenario.user import Share
+from abench.scenario.user_connection import UserConnection
+from abench.stats.scenario_counts import ScenarioRecorder
+from abench.stats.summary import Summary
+
+
+class UserPool(ConnectionPool):
+    """The users of one process: connections, whose requests a scenario makes.
+
+    `counts` has what is counted for the scenario; `share` what all users of the process share.
+    """
+
+    connections: list[UserConnection]  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        plan: Plan,
+        scenario: Scenario,
+        connector: Connector,
+        on_drained: Callable[[], None],
+        connection_class: type[UserConnection] = UserConnection,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.counts = self._new_counts()
+        target = plan.target
+        self.share = Share(RequestFactory(plan), target.host, secure=target.tls)
+        self.share.part, self.share.parts = plan.part, plan.parts
+        self.place_of = scenario.place_of
+        self._numbers = itertools.count(plan.part + 1, plan.parts)
+        self._paths = _in_turn(scenario.paths, plan.part, plan.parts)
+        super().__init__(plan, connection_class, connector, on_drained)
+
+    def _new_counts(self) -> ScenarioRecorder:
+        return ScenarioRecorder()
+
+    def next_number(self) -> int:
+        """Return the number of another user: those of all processes differ."""
+        return next(self._numbers)
+
+    def next_path(self) -> Path:
+        """Return the path that is to be taken next, by whoever it is."""
+        return next(self._paths)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a response or a connection is awaited: users may all be thinking."""
+        return self._paused > 0 or any(one.sent_at for one in self.connections)
+
+    def start_counting(self) -> Summary:
+        """Count from here on; return what was counted before, the warm-up."""
+        before = super().start_counting()
+        before.scenario = self.counts.take()
+        return before
+
+    def take_summary(self, at_s: int) -> Summary:
+        """Return and reset what was counted since the last call, as of the second `at_s`."""
+        taken = super().take_summary(at_s)
+        taken.scenario = self.counts.take()
+        return taken
+
+    def record_waits(self, summary: Summary, now_us: int) -> None:
+        """Record what is under way, before it is stopped."""
+        super().record_waits(summary, now_us)
+        summary.scenario.unfinished = sum(one.is_on_path for one in self.connections)
+
+    def _stage_waits(self, connection: PooledConnection, now_us: int) -> list[tuple[int, int]]:
+        if isinstance(connection, UserConnection) and connection.is_on_path:
+            return [connection.path_wait_us(now_us)]
+        return []
+
+
+def _in_turn(paths: dict[Path, int], part: int, parts: int) -> Iterator[Path]:
+    """Return paths as often as their weights say; processes start at different places."""
+    listed, order = list(paths), interleave(list(paths.values()))
+    start = len(order) * part // parts
+    turns = itertools.cycle((order[start:], order[:start]))
+    return map(listed.__getitem__, itertools.chain.from_iterable(turns))

@@ -1,0 +1,187 @@
+"""The counts of a scenario: its iterations, its checks, and its requests by step."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from abench.stats import counts
+from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, SUM, Rule
+from abench.stats.histogram import Histogram
+from abench.stats.samples import format_message
+
+MAX_NAMES = 500  # of steps, and of checks: more are counted together
+OTHER_NAMES = "(other)"
+
+
+@dataclass
+class StepCounts:
+    """The requests of one step: `service` has the times of the successes, as in a Summary."""
+
+    failed: Annotated[int, SUM] = 0
+    bytes_received: Annotated[int, SUM] = 0
+    service: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    status: Annotated[Counter[int], BY_NUMBER] = field(default_factory=Counter)
+
+
+@dataclass
+class CheckCounts:
+    """How often one check has passed and failed."""
+
+    passed: Annotated[int, SUM] = 0
+    failed: Annotated[int, SUM] = 0
+
+
+@dataclass
+class ExceptionCounts:
+    """How often a line has raised; `message` is one of them: the first by the alphabet."""
+
+    count: Annotated[int, SUM] = 0
+    message: Annotated[str, Rule(min)] = ""
+
+
+def _by_name(kind: Any) -> Rule:
+    """Return the rule for a mapping of names to counts of a class."""
+
+    def merge(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+        for name, found in other.items():
+            if name in one:
+                counts.merge(one[name], found)
+            else:  # what is merged is not changed, and so not shared
+                one[name] = counts.decode(kind, counts.encode(found))
+        return one
+
+    return Rule(
+        merge,
+        lambda named: {name: counts.encode(one) for name, one in named.items()},
+        lambda plain: {name: counts.decode(kind, one) for name, one in plain.items()},
+    )
+
+
+@dataclass
+class ScenarioCounts:
+    """The counts of a scenario in a run, or in any part of it.
+
+    An iteration is one way along a path. `ends` says how iterations ended: "completed", "failed" by
+    a request that got no response, or "raised" by an exception of the scenario. Those that had not
+    ended when the clock stopped are `unfinished`. `times` are those of completed iterations without
+    think time, from when each was due, in a closed loop from its start.
+    """
+
+    ends: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
+    unfinished: Annotated[int, SUM] = 0
+    times: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    steps: Annotated[dict[str, StepCounts], _by_name(StepCounts)] = field(default_factory=dict)
+    checks: Annotated[dict[str, CheckCounts], _by_name(CheckCounts)] = field(default_factory=dict)
+    exceptions: Annotated[dict[str, ExceptionCounts], _by_name(ExceptionCounts)] = field(
+        default_factory=dict
+    )
+
+    @property
+    def ended(self) -> int:
+        """Iterations with an end."""
+        return self.ends.total()
+
+    def merge(self, other: "ScenarioCounts") -> None:
+        """Add another part of the same run."""
+        counts.merge(self, other)
+
+    def encode(self) -> dict[str, Any]:
+        """Return JSON data."""
+        return counts.encode(self)
+
+    @classmethod
+    def decode(cls, plain: Mapping[str, Any]) -> "ScenarioCounts":
+        """Decode the data of `encode`."""
+        return counts.decode(cls, plain)
+
+
+class StepRecorder:
+    """The requests of one step since they were last taken, for the hot path."""
+
+    __slots__ = ("bytes_received", "failed", "service", "status")
+
+    def __init__(self) -> None:
+        self.failed = self.bytes_received = 0
+        self.service: list[int] = []
+        self.status: Counter[int] = Counter()
+
+    def counts(self) -> StepCounts:
+        """Return what was counted."""
+        times = Histogram.of(self.service)
+        return StepCounts(self.failed, self.bytes_received, times, self.status)
+
+
+class ScenarioRecorder:
+    """The counts of the users of one process since they were last taken."""
+
+    def __init__(self) -> None:
+        self._names: set[tuple[str, str]] = set()
+        self._start()
+
+    def _start(self) -> None:
+        self._ends: Counter[str] = Counter()
+        self._times: list[int] = []
+        self._steps: dict[str, StepRecorder] = {}
+        self._checks: dict[str, CheckCounts] = {}
+        self._exceptions: dict[str, ExceptionCounts] = {}
+
+    def step(self, name: str) -> StepRecorder:
+        """Return where the requests of a step are counted now."""
+        found = self._steps.get(name)
+        if found is None:
+            found = self._steps.setdefault(self._known("step", name), StepRecorder())
+        return found
+
+    def check(self, name: str, *, passed: bool) -> None:
+        """Count a check."""
+        found = self._checks.get(name)
+        if found is None:
+            found = self._checks.setdefault(self._known("check", name), CheckCounts())
+        if passed:
+            found.passed += 1
+        else:
+            found.failed += 1
+
+    def completed(self, took_us: int) -> None:
+        """Count an iteration that has come to its end."""
+        self._ends["completed"] += 1
+        self._times.append(took_us)
+
+    def failed(self) -> None:
+        """Count an iteration that a request without a response has ended."""
+        self._ends["failed"] += 1
+
+    def raised(self, place: str, error: BaseException) -> None:
+        """Count an iteration that an exception has ended, which came from `place`."""
+        self._ends["raised"] += 1
+        found = self._exceptions.get(place)
+        if found is None:
+            found = self._exceptions[place] = ExceptionCounts(0, describe_exception(error))
+        found.count += 1
+
+    def take(self) -> ScenarioCounts:
+        """Return the counts since the last call, and reset them."""
+        taken = ScenarioCounts(
+            self._ends,
+            times=Histogram.of(self._times),
+            steps={name: one.counts() for name, one in self._steps.items()},
+            checks=self._checks,
+            exceptions=self._exceptions,
+        )
+        self._start()
+        return taken
+
+    def _known(self, kind: str, name: str) -> str:
+        """Return the name, or another for all those beyond the first MAX_NAMES."""
+        if (kind, name) not in self._names:
+            if len(self._names) >= 2 * MAX_NAMES:
+                return OTHER_NAMES
+            self._names.add((kind, name))
+        return name
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return the class and the message of an exception as one line."""
+    text = str(error)
+    return format_message((f"{type(error).__name__}: {text}" if text else type(error).__name__,))
