@@ -9,6 +9,7 @@ import pytest
 
 from abench.plan.scenario_file import ScenarioFile
 from abench.scenario.loading import load
+from tests.abench.conftest import TRANSPORTS
 from tests.abench.test_scenario_runs import IMPORTS
 
 PATH = IMPORTS + 'async def visit(user: User) -> None:\n    await user.get("/")\n'
@@ -181,3 +182,16 @@ async def test_once_shows_each_step(write, serve, refused):
     ]
     assert lines[-2:] == ["1 path taken, 1 request", "check failed: it is large"]
     assert len(server.requests) == 1
+
+
+@TRANSPORTS
+async def test_users_reach_a_server_as_all_connections_do(serve, run_plan):
+    server = await serve(
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: id=1; Secure\r\nContent-Length: 0\r\n\r\n"
+    )
+    shop = ScenarioFile("shop.py", PATH.encode())
+    summary = (await run_plan(url=server.url, scenario=shop, connections=2, requests=6)).summary
+    assert (summary.succeeded, summary.failed) == (6, 0)
+    assert summary.scenario.ends == {"completed": 6}
+    cookies = sum(b"Cookie: id=1" in request for request in server.requests)
+    assert cookies == (4 if server.scheme == "https" else 0)  # all but each user's first
