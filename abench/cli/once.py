@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from abench.cli.exit_codes import FAILED, OK, UNREACHABLE
 from abench.client.connector import Connector
@@ -43,6 +45,7 @@ async def _take_paths(scenario: Scenario, plan: Plan, say: Say) -> Summary:
     drained = asyncio.Event()
     pool = NarratedPool(plan, scenario, Connector(plan), drained.set, NarratedConnection)
     pool.say = pool.counts.say = say
+    pool.loop.set_exception_handler(partial(_on_loop_error, pool))
     pool.start_counting()
     pool.start()
     expire = asyncio.create_task(_expire_overdue(pool))
@@ -52,6 +55,15 @@ async def _take_paths(scenario: Scenario, plan: Plan, say: Say) -> Summary:
     finally:
         expire.cancel()
         pool.stop()
+
+
+def _on_loop_error(
+    pool: UserPool, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+) -> None:
+    """Count what a task of the scenario has raised, and no one awaited."""
+    error = context.get("exception")
+    if not (isinstance(error, Exception) and pool.takes_error(error)):
+        loop.default_exception_handler(context)
 
 
 async def _expire_overdue(pool: UserPool) -> None:
@@ -70,9 +82,9 @@ class NarratingRecorder(ScenarioRecorder):
         super().check(name, passed=passed)
         self.say(f"  check {'passed' if passed else 'FAILED'}: {name}")
 
-    def raised(self, place: str, error: BaseException) -> None:
-        """Count a path that an exception has ended."""
-        super().raised(place, error)
+    def exception(self, place: str, error: BaseException) -> None:
+        """Count an exception, which came from `place`."""
+        super().exception(place, error)
         self.say(f"  {place}: {describe_exception(error)}")
 
 

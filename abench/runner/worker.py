@@ -271,7 +271,9 @@ class WorkerRun:
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Keep the error of a callback. A failed connection is handled by connection_lost."""
         error = context.get("exception")
-        if isinstance(error, BaseException) and not isinstance(error, OSError):
+        if not isinstance(error, BaseException) or self._pool.takes_error(error):
+            return
+        if not isinstance(error, OSError):
             self._error = self._error or error
             self._stopped.set()
 

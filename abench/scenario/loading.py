@@ -34,6 +34,10 @@ class Scenario:
     paths: dict[Path, int]
     url: str
 
+    def is_source_of(self, error: BaseException) -> bool:
+        """Return whether an exception came from the file, or from what it called."""
+        return _last_line(error, self.file.path) is not None
+
     def place_of(self, error: BaseException) -> str:
         """Return where an exception came from: the file's name and the last of its lines."""
         line = _last_line(error, self.file.path)

@@ -37,6 +37,7 @@ class UserPool(ConnectionPool):
         target = plan.target
         self.share = Share(RequestFactory(plan), target.host, secure=target.tls)
         self.share.part, self.share.parts = plan.part, plan.parts
+        self._scenario = scenario
         self.place_of = scenario.place_of
         self._numbers = itertools.count(plan.part + 1, plan.parts)
         self._paths = _in_turn(scenario.paths, plan.part, plan.parts)
@@ -57,6 +58,13 @@ class UserPool(ConnectionPool):
     def is_waiting(self) -> bool:
         """Whether a response or a connection is awaited: users may all be thinking."""
         return self._paused > 0 or any(one.sent_at for one in self.connections)
+
+    def takes_error(self, error: BaseException) -> bool:
+        """Count an error that a task of the scenario has raised, and that no one awaited."""
+        if not self._scenario.is_source_of(error):
+            return False
+        self.counts.exception(self.place_of(error), error)
+        return True
 
     def start_counting(self) -> Summary:
         """Count from here on; return what was counted before, the warm-up."""

@@ -155,6 +155,10 @@ class ScenarioRecorder:
     def raised(self, place: str, error: BaseException) -> None:
         """Count an iteration that an exception has ended, which came from `place`."""
         self._ends["raised"] += 1
+        self.exception(place, error)
+
+    def exception(self, place: str, error: BaseException) -> None:
+        """Count an exception, which came from `place`."""
         found = self._exceptions.get(place)
         if found is None:
             found = self._exceptions[place] = ExceptionCounts(0, describe_exception(error))

@@ -45,7 +45,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionResult:
-    """Exceptions that came from one line of the scenario, and cost an iteration each."""
+    """Exceptions that came from one line of the scenario."""
 
     place: Annotated[str, Figure("Place", "The name of the file and the number of the line.")]
     message: Annotated[
@@ -56,7 +56,7 @@ class ExceptionResult:
             schema={"maxLength": 200},
         ),
     ]
-    count: Annotated[int, Figure("Count", "How many there were.", "iterations")]
+    count: Annotated[int, Figure("Count", "How many there were.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,24 @@ async def test_an_exception_costs_one_path_and_tells_its_line(serve, run_plan):
     assert counted.succeeded == 4
 
 
+async def test_a_task_that_no_one_awaits_may_raise(serve, run_plan):
+    server = await serve(EMPTY)
+    shop = scenario("""
+        async def _fail():
+            raise ValueError("aside")
+
+        async def visit(user: User) -> None:
+            asyncio.get_running_loop().create_task(_fail())
+            await user.get("/")
+            await user.think(0.1)
+    """)
+    counted = (await run_plan(url=server.url, scenario=shop, connections=1, requests=2)).summary
+    assert counted.scenario.ends == {"completed": 2}
+    assert {place: one.count for place, one in counted.scenario.exceptions.items()} == {
+        "shop.py:4": 2
+    }
+
+
 async def test_checks_are_counted_by_name(serve, run_plan):
     server = await serve(EMPTY)
     shop = path("""
