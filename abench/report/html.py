@@ -218,7 +218,10 @@ def _scenario(report: Results) -> Iterator[str]:
         head = _row("th", "step", scenario_phrases.STEP_NAMES)
         yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
     facts = [("paths", scenario_phrases.describe_iterations(scenario))]
-    facts += [(f"check: {name}", text) for name, _, text in scenario_phrases.check_lines(scenario)]
+    facts += [
+        ("check", f"{name}: {outcome}")
+        for name, _, outcome in scenario_phrases.check_lines(scenario)
+    ]
     facts += [("raised", line) for line in scenario_phrases.exception_lines(scenario)]
     yield f"<dl>{''.join(_listed(facts))}</dl></section>"
 

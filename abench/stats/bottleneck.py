@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from abench.stats import scenario_verdicts
 from abench.stats.figure import Figure
 from abench.stats.phrases import describe_late, describe_silence
 from abench.stats.results import Results
-from abench.stats.scenario_verdicts import Finding, find_broken, find_own_pace
+from abench.stats.scenario_verdicts import Finding
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
 
@@ -152,8 +153,7 @@ def _schedule(report: Results) -> Finding | None:
         return "schedule", "likely", f"The rate was reached, but {started}{_wait(report)}."
     rates = f"Only {decimal(schedule.achieved)} of {decimal(schedule.offered)}"
     if report.scenario:
-        reason = "all users were on a path, so the server is too slow for it or -c is too small"
-        return "server", "likely", f"{rates} paths/sec were begun: {reason}."
+        return scenario_verdicts.describe_missed(report, _in_flight(report), rates)
     missed = f"{rates} requests/sec were sent"
     if _busy_connections(report) > BUSY:
         reason = "every connection was busy, so the server is too slow for it or -c is too small."
@@ -211,12 +211,12 @@ RULES: tuple[Rule, ...] = (
     _open_files,
     _silence,
     _errors,
-    find_broken,
+    scenario_verdicts.find_broken,
     _client,
     _loop_lag,
     _network,
     _schedule,
-    lambda report: find_own_pace(report, _in_flight(report)),
+    lambda report: scenario_verdicts.find_own_pace(report, _in_flight(report)),
     _server,
 )
 

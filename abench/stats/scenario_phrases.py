@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from abench.stats.scenario_results import ScenarioResult, StepResult
 from abench.stats.units import count, decimal, microseconds, plural, significant
 
-MAX_STEPS = 30  # in a report for people: the document has all of them
+MAX_STEPS = 20  # in a report for people: the document has all of them
+MAX_NAME = 24  # characters of a step's: its row then fits into 80 columns
 STEP_NAMES = ("requests", "failed", "/s", "p50", "p99", "max")
 
 
@@ -16,9 +17,17 @@ def step_rows(scenario: ScenarioResult, duration_s: float) -> Iterator[tuple[str
         rate = decimal(_requests(step) / duration_s if duration_s else 0.0)
         found = (step.service.percentiles["p50"], step.service.percentiles["p99"], step.service.max)
         counted = [count(_requests(step)), count(step.failed), rate]
-        yield step.name, [*counted, *map(microseconds, found)]
+        yield _shorten(step.name), [*counted, *map(microseconds, found)]
     if left_out := len(scenario.steps) - len(shown):
         yield f"({plural(left_out, 'more step')})", [""] * len(STEP_NAMES)
+
+
+def _shorten(name: str) -> str:
+    """Leave out the middle of a long name."""
+    if len(name) <= MAX_NAME:
+        return name
+    end = (MAX_NAME - 3) // 2
+    return f"{name[: MAX_NAME - 3 - end]}...{name[-end:]}"
 
 
 def _requests(step: StepResult) -> int:

@@ -22,8 +22,23 @@ def find_broken(report: Results) -> Finding | None:
 
 def find_own_pace(report: Results, in_flight: float) -> Finding | None:
     """Find users who think, or compute, for longer than they wait for the server."""
-    if report.scenario is None or in_flight > WAITING_SHARE * report.plan.connections:
+    if report.scenario is None or not _is_own_pace(report, in_flight):
         return None
     users = plural(report.plan.connections, "user")
     waiting = f"on average {significant(in_flight)} of {users} waited for a response"
     return "schedule", "likely", f"The users' own pace was the limit: {waiting}."
+
+
+def describe_missed(report: Results, in_flight: float, rates: str) -> Finding:
+    """Return why a schedule of paths was not met: a path begins late only if no user is free."""
+    missed = f"{rates} paths/sec were begun: all users were on a path"
+    if _is_own_pace(report, in_flight):
+        why = "and most of them not waiting for the server: -c is too small"
+        return "schedule", "likely", f"{missed}, {why}."
+    why = "so the server is too slow for it or -c is too small"
+    return "server", "likely", f"{missed}, {why}."
+
+
+def _is_own_pace(report: Results, in_flight: float) -> bool:
+    """Return whether few of the users wait for the server, on average."""
+    return in_flight <= WAITING_SHARE * report.plan.connections
