@@ -26,5 +26,6 @@ COMMANDS = {
     "compare": Command("compare", "compare_files", "compare saved reports"),
     "run": Command("run", "run_scenario", "load a server as users do, by a Python file"),
     "report": Command("report", "redraw", "print a saved report again"),
+    "trend": Command("trend", "show_trend", "find changes in a history of runs"),
     "--webbench": WEBBENCH,
 }

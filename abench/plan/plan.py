@@ -1,13 +1,15 @@
 """The description of a run: validated once, and divided among processes."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from abench.errors import ParameterError
-from abench.plan import workload
+from abench.plan import request_groups, workload
 from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
+from abench.plan.request_groups import OTHERS, GroupName, RequestGroups
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
 from abench.plan.scenario_file import ScenarioFile
 from abench.plan.schedule import (
@@ -19,7 +21,7 @@ from abench.plan.schedule import (
     parse_stages,
 )
 from abench.plan.success import DEFAULT_CRITERIA, SuccessCriteria
-from abench.plan.target import PLACEHOLDER, Target
+from abench.plan.target import Target
 from abench.plan.url_file import UrlFile, WeightedUrl
 from abench.plan.workload import Workload
 from abench.system.cpus import usable_cpus
@@ -53,13 +55,13 @@ class Plan:
     count as successes.
     `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
     each request has a connection of its own, and with `wait` False its response is not waited for.
+    With a `scenario`, each connection is a user, who makes the requests: `url` names the server,
+    and what is due, and counts as one of `requests`, is an iteration.
 
-    With a `scenario`, each connection is a user, who takes the paths of that file and makes the
-    requests: `url` names the server, and what is due, and counts as one of `requests`, is an
-    iteration.
-
-    `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
-    picklable. Making one raises ParameterError for a value that makes a run impossible.
+    `route` is how the server is reached, `tls` how it is verified. `address` is the one that was
+    found to accept connections, in `lookup_us` microseconds if its name was looked up. A plan is
+    plain data and picklable. Making one raises ParameterError for a value that makes a run
+    impossible.
     """
 
     url: str
@@ -88,6 +90,7 @@ class Plan:
     route: Route = DIRECT
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
+    lookup_us: int | None = None
     part: int = 0
     parts: int = 1
     target: Target = field(init=False)
@@ -167,7 +170,9 @@ class Plan:
         if self.replay:
             self._check_replay()
         if self.scenario:
-            self._check_scenario()
+            others = self.urls or self.replay or self.method != "GET" or self.body
+            at_once = self.pipeline != 1 or not self.wait or self.http == "0.9"
+            self.scenario.check(self.request_template, makes_all=not (others or at_once))
         if self.pipeline != 1:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
@@ -185,14 +190,6 @@ class Plan:
         available = len(self.replay.entries) if self.replay else 0
         if self.requests and self.requests > available:
             raise ParameterError("--requests", f"the log has only {available} to replay")
-
-    def _check_scenario(self) -> None:
-        makes_requests = self.urls or self.replay or self.method != "GET" or self.body
-        if makes_requests or self.pipeline != 1 or not self.wait or self.http == "0.9":
-            raise ParameterError("SCENARIO", "it makes all requests itself, one after the other")
-        if any(PLACEHOLDER.decode() in value for _, value in self.headers):
-            raise ParameterError("--header", "a scenario fills in its numbers itself, not {n}")
-        _ = self.request_template  # raises ParameterError for headers that are not valid
 
     def _check_pipeline(self) -> None:
         if not 1 <= self.pipeline <= MAX_PIPELINE:
@@ -223,14 +220,35 @@ class Plan:
         """Return the requests of this share, in the order in which one process sends them."""
         if self.scenario:
             return Workload((), iter(()), self.part, self.parts)
+        how = (self.request_template, self.expect, self.part, self.parts)
         if self.replay:
             entries = LogEntries.of(self.replay.entries)
-            return workload.recorded_workload(
-                entries, self.target, self.request_template, self.expect, self.part, self.parts
-            )
-        return workload.weighted_workload(
-            self.targets, self.request_template, self.expect, self.part, self.parts
-        )
+            return workload.recorded_workload(entries, self.target, *how, self._group_number)
+        return workload.weighted_workload(self.targets, *how, self._group_number)
+
+    @cached_property
+    def groups(self) -> RequestGroups:
+        """The requests that have figures of their own, if there is more than one group."""
+        if self.replay:
+            return request_groups.recorded_groups(LogEntries.of(self.replay.entries))
+        return request_groups.weighted_groups(self.targets)
+
+    def group_names(self) -> list[GroupName]:
+        """Return what the requests of each group are."""
+        keys = self.groups.keys
+        if self.replay:
+            entries = LogEntries.of(self.replay.entries)
+            server = self.target.url.removesuffix(self.target.resource)
+            named = [
+                GroupName(entries.methods[method], server + resource.decode(errors="replace"))
+                for method, resource in keys
+            ]
+        else:
+            named = [GroupName(self.method, self.targets[index][0].url) for index in keys]
+        return [*named, GroupName("", OTHERS)] if self.groups.has_others else named
+
+    def _group_number(self, key: Hashable) -> int:
+        return self.groups.number(key)
 
     @property
     def warms_up(self) -> bool:

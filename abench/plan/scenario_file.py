@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from abench.errors import ParameterError
 from abench.plan import inputs
+from abench.plan.request import RequestTemplate
+from abench.plan.target import PLACEHOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +29,10 @@ class ScenarioFile:
     def with_data(self, data: Mapping[str, bytes]) -> "ScenarioFile":
         """Return it with the data files that were read while it was loaded."""
         return ScenarioFile(self.path, self.source, tuple(sorted(data.items())))
+
+    def check(self, template: RequestTemplate, *, makes_all: bool) -> None:
+        """Raise ParameterError if a plan with that template makes requests itself."""
+        if not makes_all:
+            raise ParameterError("SCENARIO", "it makes all requests itself, one after the other")
+        if any(PLACEHOLDER.decode() in value for _, value in template.headers):
+            raise ParameterError("--header", "a scenario fills in its numbers itself, not {n}")

@@ -12,6 +12,7 @@ from abench.plan.success import SuccessCriteria
 from abench.scenario import user as users
 from abench.scenario.requests import UserRequest
 from abench.scenario.response import RequestFailed, Response
+from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.stages import StageRecorder
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class UserConnection(Connection):
 
     __slots__ = (
         "_began_us",
+        "_counted_in",
         "_due_us",
         "_failure",
         "_is_free",
@@ -81,6 +83,7 @@ class UserConnection(Connection):
         self._task: asyncio.Task[None] | None = None  # takes a path
         self._made: UserRequest  # the last request
         self._reply: asyncio.Future[Response] | None = None  # awaited by the path
+        self._counted_in: tuple[OutcomeRecorder, ...] = ()  # parts of the run
         self._failure = ""  # of a request, until its connection has gone
         self._stage: StageRecorder | None = None
         self._is_free = False  # waits in the scheduler for a path
@@ -132,12 +135,8 @@ class UserConnection(Connection):
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it costs this path, and no more
             self._end_path(pool.counts.raised, pool.place_of(error), error)
         else:
-            took_us = _clock() // 1000 - self._began_us - self._thought_us
-            late_us = self._began_us - self._due_us
-            if self._stage:
-                self._stage.service.add(took_us)
-                self._stage.response.add(took_us + late_us)
-            self._end_path(pool.counts.completed, took_us + late_us)
+            took_us = _clock() // 1000 - self._due_us - self._thought_us
+            self._end_path(pool.counts.completed, took_us)
 
     def _end_path(self, count: Callable[..., None], *outcome: object) -> None:
         if not self._is_path_excluded:
@@ -147,18 +146,13 @@ class UserConnection(Connection):
 
     @property
     def stage(self) -> StageRecorder | None:
-        """The stage of the path under way; None without one."""
-        return self._stage if self._task else None
+        """The stage of the path of the request in flight; None without one."""
+        return self._stage if self.sent_at else None
 
     @property
     def is_on_path(self) -> bool:
         """Whether a path is under way that counts."""
         return self._task is not None and not self._is_path_excluded
-
-    def path_wait_us(self, now_us: int) -> tuple[int, int]:
-        """Return for how long the path under way has taken, and since it was due, in us."""
-        took_us = now_us - self._began_us - self._thought_us
-        return took_us, took_us + self._began_us - self._due_us
 
     def exclude_in_flight(self) -> None:
         """Exclude the request in flight from the counts, and the path."""
@@ -186,6 +180,8 @@ class UserConnection(Connection):
         if not pool.running:
             raise asyncio.CancelledError
         self._made, self._request, self._expected = request, request.data, request.expected
+        self._group = step = pool.counts.step(request.step)
+        self._counted_in = (step, self._stage) if self._stage else (step,)
         self._parser.is_head_request = request.expected.is_head_request
         reply: asyncio.Future[Response] = pool.loop.create_future()
         self._reply, self._failure = reply, ""
@@ -234,21 +230,16 @@ class UserConnection(Connection):
                 Response(parser.status, parser.head, parser.body(), elapsed / 1e6)
             )
 
-    def _record_parsed(self, elapsed: int, length: int) -> None:  # noqa: ARG002
-        """Count a response, for the run and for its step."""
-        pool, parser = self._pool, self._parser
-        step = pool.counts.step(self._made.step)
-        step.bytes_received += len(parser.head) + 2 + len(parser.body())
-        step.status[parser.status] += 1
-        pool.recorder.sent(len(self._request))
-        if kind := parser.failure_kind(self._expected.expectation):
-            step.failed += 1
-            pool.recorder.failure(kind, parser.status, parser.describe_failure)
-            return
-        step.service.append(elapsed)
-        pool.recorder.success(parser.status, elapsed)
-        if pool.scheduler:
-            pool.recorder.response.append(elapsed + self._began_us - self._due_us)
+    @property
+    def _parts(self) -> tuple[OutcomeRecorder, ...]:
+        """The parts of the run in which the request in flight counts as well."""
+        return self._counted_in
+
+    def _record_response(self, elapsed: int) -> None:
+        if self._pool.scheduler:
+            response_us = elapsed + self._began_us - self._due_us
+            for recorder in (self._pool.recorder, *self._parts):
+                recorder.response.append(response_us)
 
     def _retry(self) -> None:
         self._awaits_first_byte = False
@@ -261,8 +252,6 @@ class UserConnection(Connection):
 
     def _fail(self, kind: str, *detail: object) -> None:
         """Fail the request in flight; its path goes on once the connection has gone."""
-        if not self._is_excluded:
-            self._pool.counts.step(self._made.step).failed += 1
         super()._fail(kind, *detail)
         self._failure = kind
 

@@ -4,14 +4,17 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 
-from abench.client.connection_pool import ConnectionPool, PooledConnection
+from abench.client.connection_pool import ConnectionPool
 from abench.client.connector import Connector
+from abench.client.response_parser import ResponseParser
 from abench.plan.interleave import interleave
 from abench.plan.plan import Plan
+from abench.plan.workload import ExpectedResponse
 from abench.scenario.loading import Path, Scenario
 from abench.scenario.requests import RequestFactory
 from abench.scenario.user import Share
 from abench.scenario.user_connection import UserConnection
+from abench.stats.groups import GroupStats
 from abench.stats.scenario_counts import ScenarioRecorder
 from abench.stats.summary import Summary
 
@@ -81,12 +84,20 @@ class UserPool(ConnectionPool):
     def record_waits(self, summary: Summary, now_us: int) -> None:
         """Record what is under way, before it is stopped."""
         super().record_waits(summary, now_us)
-        summary.scenario.unfinished = sum(one.is_on_path for one in self.connections)
+        counted = summary.scenario
+        counted.unfinished = sum(one.is_on_path for one in self.connections)
+        waits: dict[str, list[tuple[int, int]]] = {}
+        for each in self.connections:
+            for step, wait in zip(each.groups_in_flight(), each.waits_us(now_us), strict=False):
+                if step:
+                    waits.setdefault(self.counts.name_of(step), []).append(wait)
+        for name, found in waits.items():
+            counted.steps.setdefault(name, GroupStats()).record_waits(found)
 
-    def _stage_waits(self, connection: PooledConnection, now_us: int) -> list[tuple[int, int]]:
-        if isinstance(connection, UserConnection) and connection.is_on_path:
-            return [connection.path_wait_us(now_us)]
-        return []
+    def learn_response(
+        self, parser: ResponseParser, expected: ExpectedResponse, length: int
+    ) -> None:
+        """Remember nothing: each response is parsed, since a scenario wants all of it."""
 
 
 def _in_turn(paths: dict[Path, int], part: int, parts: int) -> Iterator[Path]:

@@ -6,22 +6,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.stats import counts
-from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, SUM, Rule
+from abench.stats.counts import BY_NAME, HISTOGRAM, SUM, Rule
+from abench.stats.groups import GroupRecorder, GroupStats
 from abench.stats.histogram import Histogram
 from abench.stats.samples import format_message
 
 MAX_NAMES = 500  # of steps, and of checks: more are counted together
 OTHER_NAMES = "(other)"
-
-
-@dataclass
-class StepCounts:
-    """The requests of one step: `service` has the times of the successes, as in a Summary."""
-
-    failed: Annotated[int, SUM] = 0
-    bytes_received: Annotated[int, SUM] = 0
-    service: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
-    status: Annotated[Counter[int], BY_NUMBER] = field(default_factory=Counter)
 
 
 @dataclass
@@ -71,7 +62,7 @@ class ScenarioCounts:
     ends: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     unfinished: Annotated[int, SUM] = 0
     times: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
-    steps: Annotated[dict[str, StepCounts], _by_name(StepCounts)] = field(default_factory=dict)
+    steps: Annotated[dict[str, GroupStats], _by_name(GroupStats)] = field(default_factory=dict)
     checks: Annotated[dict[str, CheckCounts], _by_name(CheckCounts)] = field(default_factory=dict)
     exceptions: Annotated[dict[str, ExceptionCounts], _by_name(ExceptionCounts)] = field(
         default_factory=dict
@@ -96,48 +87,37 @@ class ScenarioCounts:
         return counts.decode(cls, plain)
 
 
-class StepRecorder:
-    """The requests of one step since they were last taken, for the hot path."""
-
-    __slots__ = ("bytes_received", "failed", "service", "status")
-
-    def __init__(self) -> None:
-        self.failed = self.bytes_received = 0
-        self.service: list[int] = []
-        self.status: Counter[int] = Counter()
-
-    def counts(self) -> StepCounts:
-        """Return what was counted."""
-        times = Histogram.of(self.service)
-        return StepCounts(self.failed, self.bytes_received, times, self.status)
-
-
 class ScenarioRecorder:
     """The counts of the users of one process since they were last taken."""
 
     def __init__(self) -> None:
-        self._names: set[tuple[str, str]] = set()
+        self._steps: dict[str, GroupRecorder] = {}
+        self._check_names: set[str] = set()
         self._start()
 
     def _start(self) -> None:
         self._ends: Counter[str] = Counter()
         self._times: list[int] = []
-        self._steps: dict[str, StepRecorder] = {}
         self._checks: dict[str, CheckCounts] = {}
         self._exceptions: dict[str, ExceptionCounts] = {}
 
-    def step(self, name: str) -> StepRecorder:
-        """Return where the requests of a step are counted now."""
+    def step(self, name: str) -> GroupRecorder:
+        """Return where the requests of a step are counted."""
         found = self._steps.get(name)
         if found is None:
-            found = self._steps.setdefault(self._known("step", name), StepRecorder())
+            known = name if len(self._steps) < MAX_NAMES else OTHER_NAMES
+            found = self._steps.setdefault(known, GroupRecorder())
         return found
 
     def check(self, name: str, *, passed: bool) -> None:
         """Count a check."""
         found = self._checks.get(name)
         if found is None:
-            found = self._checks.setdefault(self._known("check", name), CheckCounts())
+            if name not in self._check_names and len(self._check_names) == MAX_NAMES:
+                name = OTHER_NAMES
+            else:
+                self._check_names.add(name)
+            found = self._checks.setdefault(name, CheckCounts())
         if passed:
             found.passed += 1
         else:
@@ -169,20 +149,16 @@ class ScenarioRecorder:
         taken = ScenarioCounts(
             self._ends,
             times=Histogram.of(self._times),
-            steps={name: one.counts() for name, one in self._steps.items()},
+            steps={name: one.take() for name, one in self._steps.items() if not one.is_empty},
             checks=self._checks,
             exceptions=self._exceptions,
         )
         self._start()
         return taken
 
-    def _known(self, kind: str, name: str) -> str:
-        """Return the name, or another for all those beyond the first MAX_NAMES."""
-        if (kind, name) not in self._names:
-            if len(self._names) >= 2 * MAX_NAMES:
-                return OTHER_NAMES
-            self._names.add((kind, name))
-        return name
+    def name_of(self, step: GroupRecorder) -> str:
+        """Return the name under which the requests of a step are counted."""
+        return next(name for name, one in self._steps.items() if one is step)
 
 
 def describe_exception(error: BaseException) -> str:

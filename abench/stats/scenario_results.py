@@ -6,32 +6,23 @@ from typing import Annotated
 
 from abench.stats.derivation import Run
 from abench.stats.figure import Figure, Gate, derived
+from abench.stats.group_results import GroupResult, group_figures
 from abench.stats.latency import Latency
 from abench.stats.scenario_counts import ScenarioCounts
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """The requests of one step."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult(GroupResult):
+    """The results of the requests of one step."""
 
     name: Annotated[
-        str, Figure("Step", "The name that the scenario gives, or else the method and the path.")
-    ]
-    succeeded: Annotated[int, Figure("Succeeded", "Requests that succeeded.", "requests")]
-    failed: Annotated[int, Figure("Failed", "Requests that failed.", "requests")]
-    status: Annotated[
-        dict[int, int], Figure("Status codes", "Responses by status code.", "responses")
-    ]
-    bytes_received: Annotated[
-        int, Figure("Bytes received", "Bytes of responses, headers included.", "bytes")
-    ]
-    service: Annotated[
-        Latency,
+        str,
         Figure(
-            "Service times", "From sending a request to the last byte of its response.", "us",
-            key="latency",
+            "Step",
+            "The name that the scenario gives, or else the method and the path.",
+            after="",
         ),
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +143,11 @@ def scenario_result(run: Run) -> ScenarioResult | None:
             CheckResult(name, one.passed, one.failed)
             for name, one in sorted(counted.checks.items())
         ),
-        steps=_steps(counted),
+        steps=tuple(
+            StepResult(name=name, **group_figures(run, one))
+            for name, one in sorted(counted.steps.items())
+        ),
         exceptions=_exceptions(counted),
-    )
-
-
-def _steps(counted: ScenarioCounts) -> tuple[StepResult, ...]:
-    return tuple(
-        StepResult(
-            name=name,
-            succeeded=one.service.count,
-            failed=one.failed,
-            status=dict(sorted(one.status.items())),
-            bytes_received=one.bytes_received,
-            service=Latency.of(one.service),
-        )
-        for name, one in sorted(counted.steps.items())
     )
 
 

@@ -25,6 +25,7 @@ from abench.client import (
     open_loop,
     pipelined,
     scheduler,
+    socket_transport,
 )
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
@@ -49,8 +50,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], o
 
 
 _TIMED = (
-    *(connection, connection_pool, one_shot, open_loop, pipelined, scheduler, worker),
-    user_connection,
+    *(connection, connection_pool, one_shot, open_loop, pipelined, scheduler),
+    *(socket_transport, worker, user_connection),
 )
 
 

@@ -30,6 +30,7 @@ GROUPS = {
         *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
         *("Workers and server", "Reports", "Other", "Examples"),
     ],
+    "trend": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
 }
 
 

@@ -10,6 +10,7 @@ from abench.plan.plan import Plan
 from abench.plan.scenario_file import ScenarioFile
 from abench.report import html, text
 from abench.stats.bottleneck import find_bottleneck
+from abench.stats.groups import GroupStats
 from abench.stats.histogram import Histogram
 from abench.stats.results import build_results
 from abench.stats.scenario_counts import (
@@ -19,12 +20,18 @@ from abench.stats.scenario_counts import (
     ExceptionCounts,
     ScenarioCounts,
     ScenarioRecorder,
-    StepCounts,
 )
 from abench.stats.summary import ResourceUsage, Summary
 
 SECOND = 1_000_000_000
 SHOP = ScenarioFile("some/where/shop.py", b"")
+
+
+def step(failed, times):
+    """Return the counts of a step, some requests of which have failed."""
+    return GroupStats(
+        failures=Counter({"status": failed} if failed else {}), service=Histogram.of(times)
+    )
 
 
 def counted(**more):
@@ -35,8 +42,8 @@ def counted(**more):
             "unfinished": 4,
             "times": Histogram.of([1_000] * 96),
             "steps": {
-                "GET /": StepCounts(0, 900, Histogram.of([100] * 90), Counter({200: 90})),
-                "buy": StepCounts(3, 70, Histogram.of([300] * 7), Counter({200: 7, 500: 3})),
+                "GET /": step(0, [100] * 90),
+                "buy": step(3, [300] * 7),
             },
             "checks": {"fast": CheckCounts(90, 10), "there": CheckCounts(20, 0)},
             "exceptions": {
@@ -77,7 +84,7 @@ def test_figures_are_those_of_the_counts():
 def test_counts_merge_in_any_order_and_travel_as_text():
     one, other = (
         counted(),
-        counted(steps={"new": StepCounts(1)}, checks={"fast": CheckCounts(1, 1)}),
+        counted(steps={"new": step(1, [])}, checks={"fast": CheckCounts(1, 1)}),
     )
     merged, reverse = Summary(scenario=counted()), Summary()
     merged.merge(Summary(scenario=other))
@@ -86,7 +93,7 @@ def test_counts_merge_in_any_order_and_travel_as_text():
     assert merged.scenario == reverse.scenario
     assert merged.scenario.checks["fast"] == CheckCounts(91, 11)
     assert merged.scenario.ends["completed"] == 192
-    assert other.steps == {"new": StepCounts(1)}  # what is merged is not changed
+    assert other.steps == {"new": step(1, [])}  # what is merged is not changed
 
 
 def test_the_text_has_steps_checks_and_exceptions():
@@ -106,9 +113,7 @@ def test_the_text_has_steps_checks_and_exceptions():
 
 def test_many_long_steps_fit_into_80_columns():
     steps = {
-        f"GET /item/{number}/with/a/path/that/goes/on": StepCounts(
-            1, 1, Histogram.of([999_999] * (1_000 + number)), Counter({200: 1_000 + number})
-        )
+        f"GET /item/{number}/with/a/path/that/goes/on": step(1, [999_999] * (1_000 + number))
         for number in range(200)
     }
     stream = io.StringIO()
@@ -121,7 +126,7 @@ def test_many_long_steps_fit_into_80_columns():
 
 def test_the_page_escapes_what_a_scenario_names(without_plots):
     checks = {"<b>bold</b>": CheckCounts(1, 1)}
-    steps = {"<i>step</i>": StepCounts(0, 1, Histogram.of([1]), Counter({200: 1}))}
+    steps = {"<i>step</i>": step(0, [1])}
     stream = io.StringIO()
     html.write_html(report(counted(checks=checks, steps=steps)), stream)
     page = stream.getvalue()
@@ -170,13 +175,25 @@ def test_the_verdict_knows_users(made, limiter, sentence):
 
 def test_names_beyond_a_limit_are_counted_together():
     recorder = ScenarioRecorder()
-    for number in range(2 * MAX_NAMES + 10):
-        recorder.step(f"GET /{number}").failed += 1
+    for number in range(MAX_NAMES + 10):
+        recorder.step(f"GET /{number}").failure("status")
     taken = recorder.take()
-    assert len(taken.steps) == 2 * MAX_NAMES + 1
-    assert taken.steps[OTHER_NAMES].failed == 10
-    recorder.step("GET /0").failed += 1  # is known, and has been taken
-    assert recorder.take().steps == {"GET /0": StepCounts(1)}
+    assert len(taken.steps) == MAX_NAMES + 1
+    assert taken.steps[OTHER_NAMES].failures.total() == 10
+    recorder.step("GET /0").failure("status")  # is known, and has been taken
+    recorder.step("GET /new").failure("status")
+    assert recorder.take().steps == {"GET /0": step(1, []), OTHER_NAMES: step(1, [])}
+
+
+def test_names_of_checks_have_the_same_limit():
+    recorder = ScenarioRecorder()
+    for number in range(MAX_NAMES + 10):
+        recorder.check(f"check {number}", passed=True)
+    recorder.check("check 0", passed=False)
+    taken = recorder.take().checks
+    assert len(taken) == MAX_NAMES + 1
+    assert taken[OTHER_NAMES] == CheckCounts(10, 0)
+    assert taken["check 0"] == CheckCounts(1, 1)
 
 
 def test_a_message_of_an_exception_is_one_line():

@@ -174,9 +174,8 @@ async def test_stages_count_paths(serve, run_plan):
     plan = {"url": server.url, "scenario": shop, "connections": 4, "stages": "200ms@50,300ms@100"}
     stages = (await run_plan(**plan)).summary.stages
     assert {number: one.started for number, one in stages.items()} == {0: 10, 1: 30}
-    assert {number: one.failed for number, one in stages.items()} == {0: 0, 1: 0}
-    assert stages[0].service.count == 10
-    assert stages[1].service.count + stages[1].unfinished == 30
+    assert stages[0].service.count == 20  # two requests on each path
+    assert 58 <= stages[1].service.count <= 60  # the last may think of their second one
 
 
 async def test_an_exception_costs_one_path_and_tells_its_line(serve, run_plan):
@@ -238,7 +237,7 @@ async def test_a_request_without_a_response_ends_the_path(serve, run_plan):
     assert summary.retried == 1  # its connection was open before the request
     assert summary.failures == {"reset": 3}
     assert summary.scenario.ends == {"failed": 3}
-    assert summary.scenario.steps["GET /"].failed == 3
+    assert summary.scenario.steps["GET /"].failures == {"reset": 3}
 
 
 async def test_a_path_may_go_on_after_a_request_without_a_response(serve, run_plan):
@@ -346,10 +345,10 @@ async def test_what_is_expected_of_one_request_is_said_there(serve, run_plan):
         check("a failure is a response", response.status == 404 and response.text == "none")
     """)
     summary = (await run_plan(url=server.url, scenario=shop, connections=1, requests=1)).summary
-    assert {name: one.failed for name, one in summary.scenario.steps.items()} == {
-        "missing": 0,
-        "text": 1,
-        "page": 1,
+    assert {name: dict(one.failures) for name, one in summary.scenario.steps.items()} == {
+        "missing": {},
+        "text": {"status": 1},
+        "page": {"status": 1},
     }
     assert summary.failures == {"status": 2}
     assert summary.scenario.checks["a failure is a response"].passed == 1
