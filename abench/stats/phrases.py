@@ -35,6 +35,8 @@ MAX_RATIO = 1.1  # of the p99 of response and service times: below it they hardl
 def describe_target(report: Results) -> str:
     """Return what was requested: the URL, and the method unless it is GET."""
     plan = report.plan
+    if report.scenario:
+        return f"{report.scenario.file} on {plan.target.scheme}://{plan.target.authority}"
     number = len(plan.targets) + report.urls_left_out
     if number > 1:
         return f"{count(number)} URLs of {plan.target.scheme}://{plan.target.authority}"
