@@ -6,11 +6,14 @@ import os
 import sys
 from collections import Counter
 from dataclasses import replace
+from html import escape
 
 import pytest
 
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
+from abench.report import document, html
+from abench.report.text import format_plain
 from abench.runner import preflight
 from abench.stats import units
 from abench.stats.bottleneck import LIMITERS, find_bottleneck
@@ -188,6 +191,26 @@ def test_the_queue_is_described_by_its_figures() -> None:
     found = find_bottleneck(run(service=QUEUE, server=IDLE_SERVER))
     assert "about 1 at a time, each takes 1.00 ms" in found.sentence
     assert found.advice[0].startswith("To be sure: -c 5. ")
+
+
+def test_every_form_of_report_has_the_advice(without_plots) -> None:
+    report = run(failures=Counter({"status": 3_000}), status=Counter({200: 10_000, 429: 3_000}))
+    first, second = find_bottleneck(report).advice
+    text = " ".join(format_plain(report).split())
+    assert f"try {first} {second}" in text
+    assert document.to_document(report)["verdict"]["advice"] == [first, second]
+    page = html.format_fragment(report)
+    assert f"<li>{escape(first)}</li><li>{escape(second)}</li>" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "quoted"),
+    [("http://h/a", "http://h/a"), ("http://h/?a=1&b=$(c)", "'http://h/?a=1&b=$(c)'")],
+)
+def test_a_url_in_a_command_is_one_word(url, quoted):
+    plan = Plan(url=url, duration_s=10.0)
+    advice = find_bottleneck(run(plan, opened=10_000)).advice
+    assert advice[0].startswith(f"What does it say? curl -sv -o /dev/null {quoted} 2>&1 |")
 
 
 def test_a_starved_client_is_told_from_a_busy_one() -> None:
