@@ -9,6 +9,7 @@ from abench.stats.finding import (
     both_are_idle,
     busy_connections,
     client_demand,
+    connections_opened,
     quoted_url,
     requests_in_flight,
     server_cores,
@@ -101,7 +102,7 @@ def _is_cut(report: Results) -> bool:
 
 def find_closed_connections(report: Results) -> Finding | None:
     """Find a server that closes connections although they were to be kept."""
-    opened = report.opened or 0
+    opened = connections_opened(report)
     if not report.plan.keep_alive or FEW_PER_CONNECTION * opened < report.total or not opened:
         return None
     each = report.total / opened

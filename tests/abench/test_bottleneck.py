@@ -21,6 +21,7 @@ from abench.stats.coverage import Coverage
 from abench.stats.derivation import server_result
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
+from abench.stats.phases import Phases
 from abench.stats.results import build_results
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
@@ -68,6 +69,11 @@ def seconds(*medians_us):
     for at_s, us in enumerate(medians_us):
         series.add(at_s, Interval(99, 0, 0, Histogram.of([us] * 99)))
     return series
+
+
+def opened(number):
+    """Return the phases of a run that opened so many connections."""
+    return Phases(connect=Histogram.of([500] * number))
 
 
 def threads(busiest_s, without_core_s=0.0, in_storage=0.0):
@@ -150,10 +156,10 @@ CASES = {
         run(SCHEDULED, skipped=5_000, series=seconds(1, 1, 2, 3, 4, 5)),
         "unclear",
     ),
-    "connections that the server closes": (run(opened=10_000), "keep-alive"),
-    "connections that are closed now and then": (run(opened=100), "server"),
+    "connections that the server closes": (run(phases=opened(10_000)), "keep-alive"),
+    "connections that are closed now and then": (run(phases=opened(100)), "server"),
     "connections that are to be closed": (
-        run(Plan(url="http://h/", duration_s=10.0, keep_alive=False), opened=10_000),
+        run(Plan(url="http://h/", duration_s=10.0, keep_alive=False), phases=opened(10_000)),
         "server",
     ),
     "a limited rate": (
@@ -209,7 +215,7 @@ def test_every_form_of_report_has_the_advice(without_plots) -> None:
 )
 def test_a_url_in_a_command_is_one_word(url, quoted):
     plan = Plan(url=url, duration_s=10.0)
-    advice = find_bottleneck(run(plan, opened=10_000)).advice
+    advice = find_bottleneck(run(plan, phases=opened(10_000))).advice
     assert advice[0].startswith(f"What does it say? curl -sv -o /dev/null {quoted} 2>&1 |")
 
 
