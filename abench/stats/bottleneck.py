@@ -7,7 +7,13 @@ rule is listed whichever rule applied. What to try next is beside each rule.
 from dataclasses import dataclass
 from typing import Annotated
 
-from abench.stats import client_limits, failure_limits, network_limits, server_limits
+from abench.stats import (
+    client_limits,
+    failure_limits,
+    network_limits,
+    schedule_limits,
+    server_limits,
+)
 from abench.stats.evidence import list_evidence
 from abench.stats.figure import Figure
 from abench.stats.finding import Rule
@@ -66,13 +72,13 @@ RULES: tuple[Rule, ...] = (
     client_limits.find_loop_lag,
     network_limits.find_full_backlog,
     network_limits.find_lossy_network,
-    server_limits.find_met_rate,
+    schedule_limits.find_met_rate,
     server_limits.find_growing_latency,
     server_limits.find_closed_connections,
     server_limits.find_busy_server,
     server_limits.find_slow_storage,
     server_limits.find_queue,
-    server_limits.find_missed_rate,
+    schedule_limits.find_missed_rate,
     server_limits.find_waiting_client,
 )
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -20,15 +21,16 @@ from abench.stats.bottleneck import LIMITERS, find_bottleneck
 from abench.stats.coverage import Coverage
 from abench.stats.derivation import server_result
 from abench.stats.histogram import Histogram
-from abench.stats.intervals import Interval
+from abench.stats.intervals import Interval, PackedIntervals
 from abench.stats.phases import Phases
 from abench.stats.results import build_results
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
 from abench.system import procfs, server_monitor
+from abench.system import threads as threads_module
 from abench.system.procfs import TcpCounters
 from abench.system.server_monitor import ServerMonitor, ServerUsage
-from abench.system.threads import MAX_THREADS, ThreadMonitor, ThreadUsage
+from abench.system.threads import ThreadMonitor, ThreadUsage
 
 SECOND = 1_000_000_000
 
@@ -59,8 +61,25 @@ SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
 LOSSY = TcpCounters(100_000, 5_000, 0, 0, 0)
 UNANSWERED = TcpCounters(100_000, 5_000, 0, 0, 0, syn_retransmitted=4_900)
 IDLE_SERVER = ServerUsage(1.0, 0, ended=False)
-QUEUE = Histogram.of([1_000 * place for place in range(1, 10)] + [10_000] * 9_991)
+FIRST = [1_000 * place for place in range(1, 11)]
+QUEUE = {
+    "service": Histogram.of(FIRST + [10_000] * 9_990),
+    "series": TimeSeries(intervals=PackedIntervals({0: Interval(service=Histogram.of(FIRST))})),
+    "server": IDLE_SERVER,
+}
 """A server that works on one request at a time for 1 ms: the first ten find a shorter queue."""
+
+
+def spread(deviation):
+    """Return 10,000 latencies of 10 ms that differ by chance, 1,000 of them in the first second."""
+    chance = random.Random(1)
+    times = [max(1, round(chance.gauss(10_000, 10_000 * deviation))) for _ in range(10_000)]
+    first = Interval(service=Histogram.of(times[:1_000]))
+    return {
+        "service": Histogram.of(times),
+        "series": TimeSeries(intervals=PackedIntervals({0: first})),
+        "server": IDLE_SERVER,
+    }
 
 
 def seconds(*medians_us):
@@ -137,9 +156,20 @@ CASES = {
         run(server=ServerUsage(9.8, 0, ended=False, threads=threads(9.5, in_storage=1.0))),
         "server",
     ),
-    "a queue in the server": (run(service=QUEUE, server=IDLE_SERVER), "concurrency"),
-    "a queue in a server that is not watched": (run(service=QUEUE), "server"),
-    "a queue for the CPU": (run(service=QUEUE, server=ServerUsage(9.8, 0, ended=False)), "server"),
+    "a queue in the server": (run(**QUEUE), "concurrency"),
+    "a queue in a server that is not watched": (run(**{**QUEUE, "server": None}), "server"),
+    "a queue for the CPU": (
+        run(**{**QUEUE, "server": ServerUsage(9.8, 0, ended=False)}),
+        "server",
+    ),
+    "latencies that differ by a tenth": (run(**spread(0.1)), "latency"),
+    "latencies that differ by a sixth": (run(**spread(0.17)), "latency"),
+    "latencies that differ by a fifth": (run(**spread(0.2)), "latency"),
+    "latencies that differ by a third": (run(**spread(0.33)), "latency"),
+    "a few fast requests now and then": (
+        run(**{**QUEUE, "series": TimeSeries()}),
+        "latency",
+    ),
     "fast and slow requests without a queue": (
         run(service=Histogram.of([1_000, 19_000] * 5_000), server=IDLE_SERVER),
         "latency",
@@ -194,7 +224,7 @@ def test_every_limiter_has_a_case() -> None:
 
 def test_the_queue_is_described_by_its_figures() -> None:
     """Little's law: 1,000 requests/s of 1 ms each are one at a time."""
-    found = find_bottleneck(run(service=QUEUE, server=IDLE_SERVER))
+    found = find_bottleneck(run(**QUEUE))
     assert "about 1 at a time, each takes 1.00 ms" in found.sentence
     assert found.advice[0].startswith("To be sure: -c 5. ")
 
@@ -411,11 +441,12 @@ def test_threads_are_sampled(tmp_path, monkeypatch):
 
 def test_a_bounded_number_of_threads_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(procfs, "PROC", tmp_path)
-    for number in range(MAX_THREADS + 9):
+    monkeypatch.setattr(threads_module, "MAX_THREADS", 3)
+    for number in range(5):
         thread(tmp_path, f"7/task/{number}", "D", 0, 0)
     monitor = ThreadMonitor()
     monitor.sample([7])
-    assert monitor.result().in_storage == MAX_THREADS
+    assert monitor.result().in_storage == 3
 
 
 def test_invalid_server_is_refused(tmp_path):
