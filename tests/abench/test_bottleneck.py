@@ -16,6 +16,7 @@ from abench.plan.plan import Plan
 from abench.report import document, html
 from abench.report.text import format_plain
 from abench.runner import preflight
+from abench.runner.measure import measure
 from abench.stats import units
 from abench.stats.bottleneck import LIMITERS, find_bottleneck
 from abench.stats.coverage import Coverage
@@ -144,6 +145,12 @@ CASES = {
     ),
     "a rate that was not met for an unknown reason": (run(SCHEDULED, skipped=5_000), "unclear"),
     "a client that got half of a core": (run(busy=0.5, waited=0.45), "client"),
+    "a client that had no core for half of the run": (run(busy=0.1, waited=0.55), "loop-lag"),
+    "a client that had no core for a while": (run(busy=0.1, waited=0.4), "server"),
+    "a client that was late once in a hundred times": (
+        run(costs=[ResourceUsage(SECOND, 10 * SECOND, 0, Histogram.of([20_000] * 5 + [9] * 95))]),
+        "server",
+    ),
     "a server that got half of a core": (
         run(server=ServerUsage(5.0, 0, ended=False, threads=threads(9.5, 4.6))),
         "server",
@@ -415,6 +422,22 @@ def test_a_process_whose_name_is_no_utf_8_is_measured(tmp_path, monkeypatch):
     assert ServerMonitor([7]).result() == ServerUsage(
         0.0, 2 * server_monitor.PAGE_SIZE, ended=False
     )
+
+
+def test_the_server_is_sampled_five_times_a_second_once_the_run_has_begun(monkeypatch):
+    """However many workers report: what a server does before the start is not of the run."""
+    samples, times = [], (0.0, 0.0, 0.1, 0.2, 0.25, 0.39, 0.41, 0.5)
+
+    def carry_out(plan, watch):
+        for elapsed_s in times:
+            watch(Summary(), elapsed_s)
+            samples.append(sampled.count(1))
+        return Summary()
+
+    sampled = []
+    monkeypatch.setattr(ServerMonitor, "sample", lambda _: sampled.append(1))
+    measure(SCHEDULED, server_pids=[os.getpid()], runner=carry_out, with_environment=False)
+    assert samples == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
 def thread(root, path, state, ran_ns, waited_ns):
