@@ -93,6 +93,72 @@ def test_the_load_gate(limit: str, exit_code: int, tmp_path: Path) -> None:
     assert json.loads(report.read_text())["requests"]["succeeded"] == 3
 
 
+def test_the_workflow_is_one_of_github() -> None:
+    """By the schema of workflows that check-jsonschema has."""
+    check = PROGRAMS / "check-jsonschema"
+    completed = run(
+        check, "--builtin-schema", "vendor.github-workflows", EXAMPLES / "load_test.yml"
+    )
+    assert completed.returncode == 0, completed.stdout
+
+
+class Job:
+    """The job of the workflow, whose steps are run as GitHub's runner does."""
+
+    def __init__(self, directory: Path, **variables: str) -> None:
+        workflow = yaml.safe_load((EXAMPLES / "load_test.yml").read_text())
+        (job,) = workflow["jobs"].values()
+        self.steps = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
+        self.directory = directory
+        self.summary, self.exported = directory / "summary.md", directory / "env"
+        self.variables = job["env"] | {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+            "GITHUB_ENV": str(self.exported),
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            **variables,
+        }
+        for path in (self.summary, self.exported):
+            path.write_text("")
+
+    def run(self, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        exported = dict(line.split("=", 1) for line in self.exported.read_text().splitlines())
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", self.steps[name]],
+            check=False,
+            cwd=self.directory,
+            env=os.environ | self.variables | exported | variables,
+            capture_output=True,
+            text=True,
+        )
+
+
+@pytest.mark.slow
+def test_the_workflow_gates(tmp_path: Path) -> None:
+    shutil.copytree(WWW, tmp_path / "www")
+    job = Job(tmp_path, RATE="20", DURATION="1s", LIMIT="60s", TOLERANCE="1000000")
+    try:
+        assert job.run("Serve the site").returncode == 0
+        for runs in (1, 2):
+            loaded = job.run("Load it")
+            assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+            assert "::notice title=" in loaded.stdout
+            assert ("baseline  http" in loaded.stdout) == (runs == 2)
+            found = job.run("Look for changes in the history")
+            assert found.returncode == 0, found.stdout + found.stderr
+            assert f"  {runs} run" in found.stdout
+        failed = job.run("Load it", LIMIT="1us")
+        assert failed.returncode == 4
+        assert "::error title=" in failed.stdout
+        assert len((tmp_path / "load" / "history.jsonl").read_text().splitlines()) == 3
+        names = {path.name for path in (tmp_path / "results").iterdir()}
+        assert names == {"load.json", "load.xml", "load.html", "trend.html"}
+        assert job.summary.read_text().count("### abench: ") == 3
+    finally:
+        stopped = job.run("Stop the server")
+    assert stopped.returncode == 0, stopped.stderr
+
+
 @pytest.mark.slow
 def test_versions_are_compared() -> None:
     aserve = PROGRAMS / "aserve"

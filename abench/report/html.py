@@ -4,7 +4,7 @@ Scripts let its plots answer to a pointer; without them, the page shows all that
 """
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,10 +13,14 @@ from typing import TextIO
 
 from abench.errors import ParameterError
 from abench.report import interactive
+from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
+from abench.report.html_tables import breakdown_tables, comma_separated, row
+from abench.report.interactive import NO_SCRIPTS, Scripts
 from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.latency import PERCENTILES, Latency
+from abench.stats.difference import describe_difference
+from abench.stats.latency import NAMES, PERCENTILES
 from abench.stats.results import Results, distributions
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
@@ -48,7 +52,8 @@ $thresholds
 <section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
-$stages
+$baseline
+$breakdown
 $seconds
 <dl>$environment</dl>
 </main>""")
@@ -67,14 +72,19 @@ def _can_draw() -> bool:
 def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
     needed = interactive.scripts(interactive.plots(report))
-    page = _PAGE.substitute(
-        title=escape(phrases.describe_target(report)),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {needed.policy}",
-        style=STYLE + needed.style,
-        body=_body(report, _plots(report), _every_second(report)),
-        scripts=needed.body,
+    body = _body(report, _plots(report), _every_second(report))
+    stream.write(format_page(phrases.describe_target(report), body, needed))
+
+
+def format_page(title: str, body: str, scripts: Scripts = NO_SCRIPTS) -> str:
+    """Return a page of abench in its style; `body` is HTML, and `title` is text."""
+    return _PAGE.substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts.policy}",
+        style=STYLE + scripts.style,
+        body=body,
+        scripts=scripts.body,
     )
-    stream.write(page)
 
 
 def format_fragment(report: Results) -> str:
@@ -98,7 +108,8 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         latencies="".join(_latencies(report)),
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
-        stages="".join(_stages(report)),
+        baseline="".join(_baseline(report)),
+        breakdown="".join(breakdown_tables(report)),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -159,16 +170,20 @@ def _figure(name: str, value: str) -> str:
 def _plots(report: Results, *, narrow: bool = True) -> Iterator[str]:
     """Yield each plot in two widths: text of the broad one is too small on a phone."""
     for title, caption, *svgs in import_module("abench.report.plots").plots(report):
-        label = escape(f"{title}. {caption}", quote=True)
         names = ("broad", "narrow") if narrow else ("wide",)
-        images = "".join(
-            f'<div class="{name}">{_labelled(svg, label)}</div>'
-            for name, svg in zip(names, svgs, strict=False)
-        )
-        yield (
-            f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
-            f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
-        )
+        yield format_plot(title, caption, dict(zip(names, svgs, strict=False)))
+
+
+def format_plot(title: str, caption: str, svgs: Mapping[str, str]) -> str:
+    """Return a plot of one or two widths, by their classes, with its title and caption."""
+    label = escape(f"{title}. {caption}", quote=True)
+    images = "".join(
+        f'<div class="{name}">{_labelled(svg, label)}</div>' for name, svg in svgs.items()
+    )
+    return (
+        f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
+        f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
+    )
 
 
 def _labelled(svg: str, label: str) -> str:
@@ -178,16 +193,10 @@ def _labelled(svg: str, label: str) -> str:
 def _latencies(report: Results) -> Iterator[str]:
     """Yield a row for each value, with a column for each distribution, to fit any width."""
     latencies = distributions(report)
-    yield _row("th", "latency", latencies)
-    for name, *values in zip(_NAMES, *map(_values, latencies.values()), strict=True):
-        yield _row("td", name, map(microseconds, values))
-
-
-_NAMES = ("min", "mean", *PERCENTILES, "max")
-
-
-def _values(latency: Latency) -> Iterator[float | None]:
-    yield from (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
+    yield row("th", "latency", latencies)
+    found = (latency.values for latency in latencies.values())
+    for name, *values in zip(NAMES, *found, strict=True):
+        yield row("td", name, map(microseconds, values))
 
 
 def _every_second(report: Results) -> Iterator[str]:
@@ -199,33 +208,38 @@ def _every_second(report: Results) -> Iterator[str]:
 def _seconds(report: Results) -> Iterator[str]:
     """Yield the values behind the plots over time, as a table."""
     requested = ("requested",) if report.schedule else ()
-    yield _row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
+    yield row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
     for second in report.series:
         found = (second.response or second.service).percentiles.values()
         rates = [second.pages_per_sec, *([second.requested_per_sec] if requested else [])]
         shown = ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
-        yield _row(
-            "td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found))
+        yield row("td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found)))
+
+
+def _baseline(report: Results) -> Iterator[str]:
+    """Yield how the run differs from its baseline, if it has one."""
+    found = report.baseline
+    if found is None:
+        return
+    names = ("baseline", "this run")
+    yield f'<section><h2>Baseline</h2><p class="quiet">{escape(describe_baseline(found))}</p>'
+    rows = (row("td", name, cells) for name, *cells in map(difference_cells, found.differences))
+    head = row("th", "metric", (*names, "difference"))
+    yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    for one in found.differences:
+        yield f"<p>{escape(describe_difference(one))}</p>"
+    if found.plans:
+        differing = (
+            row("td", escape(name), map(escape, values)) for name, values in found.plans.items()
         )
-
-
-def _stages(report: Results) -> Iterator[str]:
-    """Yield a table with a row for each stage, if there are several."""
-    rows = [_row("td", escape(text), cells) for text, cells in phrases.stage_rows(report)]
-    if rows:
-        head = _row("th", "stage", phrases.STAGE_NAMES)
-        yield "<section><h2>Stages</h2>"
-        yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div></section>'
-
-
-def _row(kind: str, name: str, cells: Iterable[str]) -> str:
-    listed = "".join(f"<{kind}>{cell}</{kind}>" for cell in cells)
-    return f"<tr><th>{name}</th>{listed}</tr>"
+        yield f'<p class="remark">{MAY_BE_THE_REASON}</p>'
+        yield f'<div class="wide"><table>{row("th", "", names)}{"".join(differing)}</table></div>'
+    yield "</section>"
 
 
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
-    yield "traffic", phrases.describe_traffic(report)
+    yield from phrases.transfers(report)
     yield from _tls_facts(report.tls)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
@@ -247,8 +261,6 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
 def _tls_facts(tls: TlsResult | None) -> Iterator[tuple[str, str]]:
     if tls and tls.version:
         yield "TLS", phrases.describe_tls(tls)
-    if tls and tls.handshakes:
-        yield "handshakes", phrases.describe_handshakes(tls)
 
 
 def _environment(report: Results) -> Iterator[tuple[str, str]]:
@@ -261,8 +273,7 @@ def _environment(report: Results) -> Iterator[tuple[str, str]]:
 
 def _listed(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in facts:
-        shown = ", ".join(text.split(phrases.SEPARATOR))
-        yield f"<dt>{escape(name)}</dt><dd>{escape(shown)}</dd>"
+        yield f"<dt>{escape(name)}</dt><dd>{comma_separated(text)}</dd>"
 
 
 def _machine(name: str, value: str | int) -> str:

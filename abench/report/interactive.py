@@ -30,6 +30,9 @@ class Scripts(NamedTuple):
     body: str
 
 
+NO_SCRIPTS = Scripts("'none'", "", "")
+
+
 class Plot(NamedTuple):
     """One plot as data: `x` is seconds, or `1 / (1 - share)` of the responses as fast or faster."""
 

@@ -5,7 +5,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ from abench.stats.units import count, microseconds
 
 # Placeholders for variables of the style sheet, which have a value for light and for dark mode.
 INK, QUIET, LINES = "#010101", "#020202", "#030303"
-FIRST, SECOND, THIRD, BAD = "#040404", "#050505", "#060606", "#070707"
+FIRST, SECOND, THIRD, BAD, GOOD = "#040404", "#050505", "#060606", "#070707", "#080808"
 _VARIABLES = {
     INK: "--ink",
     QUIET: "--quiet",
@@ -29,6 +29,7 @@ _VARIABLES = {
     SECOND: "--second",
     THIRD: "--third",
     BAD: "--bad",
+    GOOD: "--good",
 }
 _COLORS = {variable: placeholder for placeholder, variable in _VARIABLES.items()}
 _STYLE: dict[Any, Any] = {
@@ -52,7 +53,7 @@ _STYLE: dict[Any, Any] = {
 }
 # Salt, inches, and font size in points. The page shows the one whose text gets 11 to 16 pixels
 # high, on screens 320 pixels wide or more.
-_BROAD, _NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
+BROAD, NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
 _TIGHT: dict[str, float] = {
     "columnspacing": 1.0,
     "handlelength": 1.4,
@@ -63,22 +64,37 @@ _PERCENTS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
 _DRAWN_SECONDS = 120  # with more, points are not marked
 
 Draw = Callable[[Results, Axes], None]
+Drawn = TypeVar("Drawn")
 
 
 def plots(report: Results) -> list[tuple[str, str, str, str]]:
     """Return for each plot its title, caption, broad SVG and narrow SVG."""
     return [
-        (title(report), caption(report), _svg(draw, report, *_BROAD), _svg(draw, report, *_NARROW))
+        (
+            title(report),
+            caption(report),
+            draw_svg(draw, report, *BROAD),
+            draw_svg(draw, report, *NARROW),
+        )
         for title, caption, draw in PLOTS
         if report.series or draw is _spectrum
     ]
 
 
-def _svg(draw: Draw, report: Results, salt: str, size: tuple[float, float], font_size: int) -> str:
-    """Draw a plot; the salt makes its element ids unique on the page."""
+def draw_svg(
+    draw: Callable[[Drawn, Axes], None],
+    drawn: Drawn,
+    salt: str,
+    size: tuple[float, float],
+    font_size: int,
+) -> str:
+    """Draw a plot; return its element, whose colours are variables of the page.
+
+    The salt makes its element ids unique on the page.
+    """
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": font_size}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(report, figure.subplots())
+        draw(drawn, figure.subplots())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return _styled(stream.getvalue())

@@ -12,6 +12,7 @@ from abench.stats.parts import (
 )
 from abench.stats.results import Results
 from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
+from abench.stats.sizes import Sizes
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import (
     byte_size,
@@ -79,6 +80,29 @@ def describe_traffic(report: Results) -> str:
     return f"{text}{SEPARATOR}{sent}"
 
 
+def transfers(report: Results) -> Iterator[tuple[str, str]]:
+    """Yield what went over the network, and what it took to begin with that, as name and text."""
+    yield "traffic", describe_traffic(report)
+    if report.sizes:
+        yield "sizes", describe_sizes(report.sizes)
+    if lookup := report.phases.lookup:
+        longest = microseconds(lookup.latency.max)
+        nodes = "" if lookup.count == 1 else f" at most, on {lookup.count} nodes"
+        yield "lookup", f"{longest}{nodes}, before the run"
+    if report.tls and report.tls.handshakes:
+        yield "handshakes", describe_handshakes(report.tls)
+
+
+def describe_sizes(sizes: Sizes) -> str:
+    """Return the sizes of responses, or the one that all have."""
+    if sizes.min == sizes.max:
+        return f"{byte_size(sizes.max)} each"
+    names = ("min", *sizes.percentiles, "max")
+    values = (sizes.min, *sizes.percentiles.values(), sizes.max)
+    parts = (f"{name} {byte_size(value)}" for name, value in zip(names, values, strict=True))
+    return SEPARATOR.join(parts)
+
+
 def describe_schedule(schedule: RunSchedule) -> str:
     """Return the rates of a schedule, and how many requests were late or skipped."""
     parts = [
@@ -91,22 +115,6 @@ def describe_schedule(schedule: RunSchedule) -> str:
         if number:
             parts.append(f"{count(number)} {what}")
     return SEPARATOR.join(parts)
-
-
-STAGE_NAMES = ("offered/s", "achieved/s", "late", "failed", "p50", "p99")
-
-
-def stage_rows(report: Results) -> Iterator[tuple[str, list[str]]]:
-    """Yield each stage as it was given, and its columns as in STAGE_NAMES; response times.
-
-    A single stage is the whole run, which is described already.
-    """
-    for stage in report.stages if len(report.stages) > 1 else ():
-        schedule, times = stage.schedule, stage.response
-        rates = [decimal(rate) for rate in (schedule.offered, schedule.achieved)]
-        late = f"{significant(100 * schedule.late_share)} %"
-        found = (times.percentiles["p50"], times.percentiles["p99"])
-        yield stage.text, [*rates, late, count(stage.failed), *map(microseconds, found)]
 
 
 def describe_late(schedule: ScheduleResult, stages: Sequence[StageResult]) -> str:

@@ -16,8 +16,8 @@ from abench.stats.finding import (
     server_demand,
     server_processes,
 )
+from abench.stats.growth import chance_of_growth
 from abench.stats.results import Results
-from abench.stats.trend import chance_of_growth
 from abench.stats.units import microseconds, significant
 
 RARE = 0.01  # the chance of a trend: one steady run in a hundred is called growing at most
