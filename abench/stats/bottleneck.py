@@ -12,6 +12,7 @@ from abench.stats import (
     failure_limits,
     network_limits,
     scenario_limits,
+    schedule_limits,
     server_limits,
 )
 from abench.stats.evidence import list_evidence
@@ -73,7 +74,7 @@ RULES: tuple[Rule, ...] = (
     client_limits.find_loop_lag,
     network_limits.find_full_backlog,
     network_limits.find_lossy_network,
-    server_limits.find_met_rate,
+    schedule_limits.find_met_rate,
     server_limits.find_growing_latency,
     server_limits.find_closed_connections,
     server_limits.find_busy_server,
@@ -81,7 +82,7 @@ RULES: tuple[Rule, ...] = (
     scenario_limits.find_missed_paths,
     scenario_limits.find_own_pace,
     server_limits.find_queue,
-    server_limits.find_missed_rate,
+    schedule_limits.find_missed_rate,
     server_limits.find_waiting_client,
 )
 

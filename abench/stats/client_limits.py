@@ -5,6 +5,7 @@ from abench.stats.results import Results
 from abench.stats.units import plural, significant
 
 LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
+STARVED = 0.5  # of the run without a core: then most responses waited for this client
 LATE_US = 10_000  # an event-loop lag that counts
 NO_PORTS, NO_FILES = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
 
@@ -76,13 +77,13 @@ def find_busy_client(report: Results) -> Finding | None:
 
 
 def find_loop_lag(report: Results) -> Finding | None:
-    """Find a client that was late to read responses, in a tenth of the run and by enough to matter.
+    """Find a client that was late to read responses, for enough of the run to matter.
 
-    If it is late more seldom, the slowest responses may be its fault, but not the rate: the
-    evidence has the 99th percentile.
+    It was late if it had no core for half of the run, or if its event loop was in a tenth of it. If
+    it was more seldom, the slowest responses may be its fault, but not the rate: the evidence has
+    the 99th percentile of the lag.
     """
-    lag, median = report.client.lag.percentiles["p90"], report.service.percentiles["p50"]
-    if lag is None or median is None or lag < LATE_SHARE * median or lag < LATE_US:
+    if max(report.client.cpu_wait, default=0.0) < STARVED and not _is_loop_late(report):
         return None
     return Finding(
         "loop-lag",
@@ -97,6 +98,11 @@ def find_loop_lag(report: Results) -> Finding | None:
             "In a container, look for a CPU limit: nr_throttled in its cpu.stat grows with it.",
         ),
     )
+
+
+def _is_loop_late(report: Results) -> bool:
+    lag, median = report.client.lag.percentiles["p90"], report.service.percentiles["p50"]
+    return lag is not None and median is not None and lag >= max(LATE_US, LATE_SHARE * median)
 
 
 def _competitor(report: Results) -> str:

@@ -85,18 +85,6 @@ class Results:
             of=lambda run: run.summary.open_connections,
         ),
     ]
-    opened: Annotated[
-        int | None,
-        Figure(
-            "Connections opened",
-            "Connections that were opened for a request while the clock ran. Null if it was not "
-            "counted.",
-            "connections",
-            key="connections_opened",
-            later=True,
-            of=lambda run: run.summary.opened,
-        ),
-    ] = None
     duration_s: Annotated[
         float,
         Figure(

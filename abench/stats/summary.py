@@ -125,7 +125,6 @@ class Summary:
             requests, wherever they happened.
         `handshakes`: what TLS agreed on, and how many sessions were resumed.
         `open_connections`: when the clock started.
-        `opened`: connections that were opened for a request while the clock ran.
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
         `answering`: when responses came, or none was expected.
@@ -160,7 +159,6 @@ class Summary:
     phases: Annotated[Phases, PHASES_MERGED] = field(default_factory=Phases)
     handshakes: Annotated[Handshakes, _HANDSHAKES] = field(default_factory=Handshakes)
     open_connections: Annotated[int, SUM] = 0
-    opened: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0
     started: Annotated[int, SUM] = 0
