@@ -95,8 +95,8 @@ def _figures(report: Results) -> Table:
     if report.warmup:
         style = "yellow" if report.warmup.steady is False else ""
         grid.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
-    if report.client.cpu:
-        grid.add_row("client", phrases.describe_client(report.client))
+    for row in phrases.describe_own(report):
+        grid.add_row(*row)
     return grid
 
 

@@ -12,7 +12,15 @@ from abench.stats.figure import Figure
 from abench.stats.phrases import describe_late, describe_silence
 from abench.stats.results import Results
 from abench.stats.tls_results import TlsResult
-from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
+from abench.stats.units import (
+    byte_size,
+    count,
+    decimal,
+    microseconds,
+    percents,
+    plural,
+    significant,
+)
 
 BUSY = 0.9  # of a core: an event loop needs the rest to sleep and wake up
 IDLE = 0.6  # of a core
@@ -229,7 +237,7 @@ def _in_flight(report: Results) -> float:
 def _evidence(report: Results) -> Iterable[str]:
     client = report.client
     if client.cpu:
-        shares = ", ".join(f"{100 * share:.0f}" for share in client.cpu)
+        shares = percents(client.cpu)
         lag = microseconds(client.lag.percentiles["p99"])
         yield f"client: {shares} % of a core per worker, event-loop lag {lag} at p99"
     yield _little(report)

@@ -13,6 +13,7 @@ from abench.stats.derivation import Run
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.latency import OPENING, RESPONSE, SERVICE, Latency
+from abench.stats.nodes import Node
 from abench.stats.parts import (
     TCP_COUNTERS,
     ClientUsage,
@@ -98,6 +99,15 @@ class Results:
             of=lambda run: run.summary.start_within_ns / 1e9,
         ),
     ] = 0.0
+    nodes: Annotated[
+        tuple[Node, ...],
+        Figure(
+            "Nodes",
+            "The nodes of a run over several machines. Empty if it was on one.",
+            later=True,
+            of=lambda run: tuple(run.summary.nodes),
+        ),
+    ] = ()
     stopped_by: Annotated[
         int | None,
         Figure(
