@@ -8,8 +8,10 @@ as everywhere. All that is not a node goes before the nodes, as on a machine of 
 Where all is, is one line of JSON on standard output; each line of standard input is answered with
 what the server has counted; its end ends all.
 
-A fault is `version=N` for a node with another version of abench, or `clock=N` for one whose clocks
-are wrong: that of the day by an hour, and the one since the start of the machine by a day.
+A fault is `version=N` for a node with another version of abench, `slow=N` for one that takes
+seconds to start a share, or `clock=N` for one whose clocks are wrong: that of the day by an hour,
+and the one since the start of the machine by a day. With `capacity=R`, the server takes one request
+after the other, R per second.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ import importlib.metadata
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import dask
 import distributed
@@ -41,13 +45,26 @@ BODY = b"x" * 100
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 _CLONE_NEWTIME = 0x80
 _THREADS = 4
+_SLOW_S = 3.0
+
+
+class Line:
+    """The line in front of a server that takes one request after the other, each as long."""
+
+    def __init__(self, service_s: float) -> None:
+        self._service_s, self._free_at = service_s, 0.0
+
+    def join(self, now: float, requests: int) -> float:
+        """Return when these requests, which come `now`, are done."""
+        self._free_at = max(now, self._free_at) + requests * self._service_s
+        return self._free_at
 
 
 class CountingServer(asyncio.Protocol):
-    """Answers at once, and counts its responses by the address of the client."""
+    """Answers each request in its turn, and counts its responses by the address of the client."""
 
-    def __init__(self, counts: Counter[str]) -> None:
-        self._counts = counts
+    def __init__(self, counts: Counter[str], line: Line | None) -> None:
+        self._counts, self._line = counts, line
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember whose connection this is."""
@@ -57,17 +74,25 @@ class CountingServer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer the requests: their heads are small, and arrive whole."""
         requests = data.count(b"\r\n\r\n")
+        if self._line is None:
+            self._answer(requests)
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_at(self._line.join(loop.time(), requests), self._answer, requests)
+
+    def _answer(self, requests: int) -> None:
         self._counts[self._client] += requests
         self._transport.write(RESPONSE * requests)
 
 
-def main(nodes: int, faults: dict[int, str]) -> None:
+def main(nodes: int, faults: dict[int, str], line: Line | None) -> None:
     """Start everything, serve, and end everything."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        _run(nodes, faults, scratch)
+        _run(nodes, faults, line, scratch)
 
 
-def _run(nodes: int, faults: dict[int, str], scratch: str) -> None:
+def _run(nodes: int, faults: dict[int, str], line: Line | None, scratch: str) -> None:
     namespaces.make_hub()
     os.nice(-PRIORITY)
     with dask.config.set({"distributed.worker.profile.enabled": False}):
@@ -80,7 +105,7 @@ def _run(nodes: int, faults: dict[int, str], scratch: str) -> None:
         namespaces.connect(_wait_for_namespaces(pids))
         for _, write_end in gates:
             os.write(write_end, b"g")
-        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_serve(scheduler, pids))
+        asyncio.Runner(loop_factory=uvloop.new_event_loop).run(_serve(scheduler, pids, line))
     finally:
         for pid in (scheduler, *pids):
             with suppress(ProcessLookupError):
@@ -147,7 +172,17 @@ def _have_wrong_clocks() -> None:
         Path("/proc/self/timens_offsets").write_text("monotonic 86400 0\nboottime 86400 0\n")
 
 
-_FAULTS = {"version": _have_another_version, "clock": _have_wrong_clocks}
+def _start_slowly() -> None:
+    start = subprocess.Popen
+
+    def start_late(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
+        time.sleep(_SLOW_S)
+        return start(*arguments, **options)
+
+    subprocess.Popen = start_late  # type: ignore[misc, assignment]
+
+
+_FAULTS = {"slow": _start_slowly, "version": _have_another_version, "clock": _have_wrong_clocks}
 
 
 def _wait_for_namespaces(pids: list[int]) -> list[int]:
@@ -159,11 +194,11 @@ def _wait_for_namespaces(pids: list[int]) -> list[int]:
     return pids
 
 
-async def _serve(scheduler: int, pids: list[int]) -> None:
+async def _serve(scheduler: int, pids: list[int], line: Line | None) -> None:
     counts: Counter[str] = Counter()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: CountingServer(counts), namespaces.HUB, 0, backlog=4096
+        lambda: CountingServer(counts, line), namespaces.HUB, 0, backlog=4096
     )
     port = server.sockets[0].getsockname()[1]
     async with distributed.Client(
@@ -196,5 +231,10 @@ async def _serve(scheduler: int, pids: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    chosen = (argument.split("=") for argument in sys.argv[2:])
-    main(int(sys.argv[1]), {int(number): fault for fault, number in chosen})
+    chosen = [(name, int(value)) for name, value in (each.split("=") for each in sys.argv[2:])]
+    per_second = dict(chosen).get("capacity")
+    main(
+        int(sys.argv[1]),
+        {number: fault for fault, number in chosen if fault in _FAULTS},
+        Line(1 / per_second) if per_second else None,
+    )

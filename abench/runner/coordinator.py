@@ -159,10 +159,10 @@ class WorkerGroup:
         It started between the order and its message. So no two workers started further apart than
         the longest of these times: a bound that needs no comparison of two clocks.
         """
-        after_s = handle.last_report_at - (self._started_at or 0.0)
+        within_ns = round((handle.last_report_at - (self._started_at or 0.0)) * 1e9)
         if handle.node:
-            handle.node.start_within_s = after_s
-        self._summary.start_within_ns = max(self._summary.start_within_ns, round(after_s * 1e9))
+            handle.node.start_within_s = within_ns / 1e9
+        self._summary.start_within_ns = max(self._summary.start_within_ns, within_ns)
 
     def _on_lost(self, handle: WorkerHandle) -> None:
         """Count a dead worker; what it had reported is kept, with the time in which it did."""

@@ -82,9 +82,12 @@ def describe_losses(nodes: Iterable[Node]) -> Iterator[str]:
     for cause, lost in causes.items():
         named = ", ".join(node.name for node in lost)
         who = named if len(lost) <= _MAX_NAMED else plural(len(lost), "node")
-        yield f"{who} {cause}{_since(lost)}: only what had been reported is counted."
+        yield f"{who} {cause}{_consequence(lost)}"
 
 
-def _since(lost: Iterable[Node]) -> str:
+def _consequence(lost: Iterable[Node]) -> str:
     times = [node.last_report_s for node in lost if node.last_report_s is not None]
-    return f", last heard of after {duration(max(times))}" if times else " before the start"
+    if not times:
+        return " before the start: that part of the load is missing."
+    after = duration(max(times))
+    return f", last heard of after {after}: only what had been reported is counted."
