@@ -15,6 +15,7 @@ from abench.plan.plan import Plan
 from abench.plan.request import Header, cookie_header, parse_header
 from abench.plan.route import Route, TlsOptions
 from abench.plan.success import SuccessCriteria
+from abench.plan.target import Target
 from abench.plan.url_file import WeightedUrl
 
 _PLAN_FIELDS = (
@@ -77,7 +78,7 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         keep_alive=not (options.get("no_keepalive") or options.get("http09")),
         warmup_s=_parse_warmup(options.get("warmup")),
         warmup_auto=options.get("warmup") == "auto",
-        replay=log_replay.read_log(log) if log else None,
+        replay=log_replay.read_log(log, _host(url)) if log else None,
         method=options.get("method", "POST" if media_type else "GET"),
         headers=_request_headers(options, media_type),
         body=body,
@@ -87,6 +88,11 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         tls=_tls(options),
         **passed,
     )
+
+
+def _host(url: list[str]) -> str | None:
+    """Return the host of the server to be loaded."""
+    return Target.parse(url[0]).host if url else None
 
 
 def _check_replay(options: RunOptions) -> None:

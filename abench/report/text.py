@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from abench.report.differences import render_baseline
 from abench.stats import phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.latency import Latency
@@ -61,6 +62,7 @@ def render(report: Results) -> RenderableType:
         *_remarks(report),
         "",
         _verdict(find_bottleneck(report)),
+        *_baseline(report),
         *_thresholds(report.thresholds),
     )
 
@@ -199,13 +201,26 @@ _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
 
 
 def _verdict(found: Bottleneck) -> RenderableType:
-    """Return the verdict, and the evidence below it."""
+    """Return the verdict, the evidence below it, and what to try next."""
     style = "bold red" if found.is_bad else "bold"
     sentence = Text.assemble(
         ("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.confidence]
     )
     evidence = [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in found.evidence]
-    return Group(sentence, *evidence)
+    return Group(sentence, *evidence, _advice(found.advice))
+
+
+def _advice(advice: tuple[str, ...]) -> Table:
+    grid = _grid(2, "left")
+    for number, line in enumerate(advice):
+        grid.add_row("" if number else "try", Text(line))
+    return grid
+
+
+def _baseline(report: Results) -> list[RenderableType]:
+    if report.baseline is None:
+        return []
+    return ["", *render_baseline(report.baseline)]
 
 
 def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:

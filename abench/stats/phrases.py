@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from abench.stats import replay_results
 from abench.stats.nodes import describe_losses, describe_nodes
 from abench.stats.parts import (
     ClientUsage,
@@ -234,6 +235,7 @@ def remarks(report: Results) -> Iterator[str]:
     if report.start_within_s > MAX_START_SPREAD * report.duration_s and plan.processes > 1:
         apart = duration(report.start_within_s)
         yield f"The workers may have started up to {apart} apart: until then, the load was partial."
+    yield from replay_results.remarks(report.replay)
     yield from _failures(report)
     if report.retried:
         again = plural(report.retried, "request")

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
-from abench.stats import derivation
+from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
+from abench.stats.difference import BaselineComparison
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
-from abench.stats.latency import OPENING, RESPONSE, SERVICE, Latency
+from abench.stats.group_results import BY_URL, UrlResult, url_results
+from abench.stats.latency import RESPONSE, SERVICE, Latency
 from abench.stats.nodes import Node
 from abench.stats.parts import (
     TCP_COUNTERS,
@@ -26,13 +28,17 @@ from abench.stats.parts import (
     Unanswered,
     Warmup,
 )
+from abench.stats.phase_results import PhaseResults, phase_results
 from abench.stats.planned import Planned
+from abench.stats.replay_results import ReplayResult
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
+from abench.stats.sizes import SIZES, Sizes, response_sizes
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
 from abench.stats.tls_results import TlsResult, tls_result
 from abench.system.procfs import TcpCounters
 
 NONE_WAITING = Unanswered(0, 0)
+NO_PHASES = PhaseResults()
 
 
 def known_failures(counted: dict[str, int]) -> dict[str, int]:
@@ -79,6 +85,18 @@ class Results:
             of=lambda run: run.summary.open_connections,
         ),
     ]
+    opened: Annotated[
+        int | None,
+        Figure(
+            "Connections opened",
+            "Connections that were opened for a request while the clock ran. Null if it was not "
+            "counted.",
+            "connections",
+            key="connections_opened",
+            later=True,
+            of=lambda run: run.summary.opened,
+        ),
+    ] = None
     duration_s: Annotated[
         float,
         Figure(
@@ -283,13 +301,23 @@ class Results:
             of=lambda run: run.summary.bytes_sent,
         ),
     ] = 0
+    sizes: Annotated[Sizes | None, SIZES._replace(of=response_sizes)] = None
     service: Annotated[Latency, SERVICE._replace(of=derivation.service)]
     response: Annotated[Latency | None, RESPONSE._replace(of=derivation.response)]
+    phases: Annotated[
+        PhaseResults,
+        Figure(
+            "Phases",
+            "Where the time went: how long each phase took, of those that happened.",
+            later=True,
+            of=phase_results,
+        ),
+    ] = NO_PHASES
     tls: Annotated[
         TlsResult | None,
         Figure(
             "TLS",
-            "What TLS was spoken, and how connections were opened. Null for http://.",
+            "What TLS was spoken, and how many handshakes were made. Null for http://.",
             later=True,
             of=tls_result,
         ),
@@ -303,6 +331,16 @@ class Results:
             of=schedule,
         ),
     ]
+    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
+    replay: Annotated[
+        ReplayResult | None,
+        Figure(
+            "Replay",
+            "The log that was replayed, and what of it was not. Null without one.",
+            later=True,
+            of=replay_results.replay,
+        ),
+    ] = None
     warmup: Annotated[
         Warmup | None,
         Figure(
@@ -352,6 +390,14 @@ class Results:
         tuple[Threshold, ...],
         Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
     ] = ()
+    baseline: Annotated[
+        BaselineComparison | None,
+        Figure(
+            "Baseline",
+            "How the run differs from those of `--baseline`. Null without it.",
+            later=True,
+        ),
+    ] = None
     series: Annotated[
         tuple[Second, ...],
         Figure(
@@ -457,10 +503,14 @@ class Results:
 
 
 def distributions(results: Results) -> dict[str, Latency]:
-    """Return the distributions of the whole run that a report shows, by name."""
-    opening = {name: getattr(results.tls, name) for name in OPENING} if results.tls else {}
-    found = {"service": results.service, "response": results.response, **opening}
+    """Return the latencies of the whole run that a report shows, by name."""
+    found = {"service": results.service, "response": results.response}
     return {name: latency for name, latency in found.items() if latency}
+
+
+def main_latency(results: Results) -> tuple[str, Latency]:
+    """Return the distribution that users see, by name: response times, if there are any."""
+    return ("response", results.response) if results.response else ("service", results.service)
 
 
 def build_results(plan: Plan, summary: Summary) -> Results:

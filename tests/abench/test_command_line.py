@@ -26,6 +26,7 @@ GROUPS = {
     "calibrate": ["Load", "Workers and server", "Reports", "Other", "Examples"],
     "compare": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
     "report": ["Arguments", "Reports", "Other", "Examples"],
+    "trend": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
 }
 
 

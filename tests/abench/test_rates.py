@@ -97,7 +97,7 @@ def test_random_arrivals_are_counted():
 
 
 def test_offered_rate_of_a_log():
-    log = RecordedLog(tuple(LogEntry(at / 10, "GET", "/") for at in range(21)), 0)
+    log = RecordedLog(tuple(LogEntry(at / 10, "GET", "/") for at in range(21)))
     summary = Summary(started=21, last_start_ns=2 * SECOND, elapsed_ns=9 * SECOND)
     schedule = build_results(Plan(url=URL, replay=log), summary).schedule
     assert (schedule.requested, schedule.offered, schedule.is_met) == (
