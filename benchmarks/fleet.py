@@ -2,8 +2,13 @@
 
 Each fleet is simulated (benchmarks/fleet_nodes.py), and runs the same load for a short and for a
 long time: what they differ by is the cost of a second, and the rest that of the start and the end.
-Two minutes for the fleets of 10, 25 and 50 nodes. Counts of bytes and messages hold on any machine;
+Two minutes for fleets of 10, 25 and 50 nodes. Counts of bytes and messages hold on any machine;
 for times, nothing else should run.
+
+    python -m benchmarks.fleet --capacity [NODES]
+
+lets as many nodes (50) load a server that takes one request after the other, CAPACITY per second:
+what a closed loop reaches and its verdict, and what `abench capacity` finds. Three minutes at most.
 """
 
 import json
@@ -25,7 +30,8 @@ from benchmarks.processes import end, processor_seconds, resident
 NODES = (10, 25, 50)
 SECONDS = (4, 12)
 RATE_PER_NODE = 10
-_TIMEOUT_S = 120.0
+CAPACITY = 400
+_SEARCH = ("--slo", "p99<300ms", "-t", "110s", "--step", "5s")
 _LOOPBACK = re.compile(r"^\s*lo:\s*(\d+)", re.MULTILINE)
 
 
@@ -99,16 +105,16 @@ class Cost:
     document: dict[str, Any]
 
 
-def run_abench(fleet: Fleet, *arguments: str) -> Cost:
-    """Run abench on all nodes, and return what that has cost."""
+def run_abench(fleet: Fleet, *arguments: str, command: Sequence[str] = ()) -> Cost:
+    """Run abench, or a command of it, on all nodes; return its document and what it has cost."""
     scheduler_s, loopback = processor_seconds(fleet.scheduler_pid), fleet.loopback_bytes()
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory) / "report.json"
-        command = fleet.inside(
-            *(sys.executable, "-m", "abench", "--dask", fleet.scheduler, "--quiet"),
+        program = fleet.inside(
+            *(sys.executable, "-m", "abench", *command, "--dask", fleet.scheduler, "--quiet"),
             *("--json", str(report), *arguments, fleet.url),
         )
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(program, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         document = json.loads(report.read_text())
@@ -146,19 +152,41 @@ def measure(nodes: int) -> dict[str, float]:
     }  # fmt: skip
 
 
+def measure_capacity(nodes: int) -> dict[str, Any]:
+    """Return the known capacity of a server beside what a fleet says of it."""
+    with simulated_fleet(nodes, capacity=CAPACITY) as fleet:
+        closed = run_abench(fleet, "-c", str(4 * nodes), "-t", "5").document
+        found = run_abench(fleet, *_SEARCH, command=["capacity"]).document["capacity_per_sec"]
+    return {
+        "nodes": nodes,
+        "capacity /s": CAPACITY,
+        "closed loop /s": closed["pages_per_sec"],
+        "verdict": closed["verdict"]["limiter"],
+        "search": json.dumps(found),
+    }
+
+
 def _messages(cost: Cost) -> int:
     return sum(node["messages"] for node in cost.document["nodes"])
 
 
-def print_table(rows: Sequence[dict[str, float]]) -> None:
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
     """Print rows as a table of Markdown."""
     print("|", " | ".join(rows[0]), "|")
     print("|" + "---|" * len(rows[0]))
     for row in rows:
-        print("|", " | ".join(f"{value:,.3g}" for value in row.values()), "|", flush=True)
+        print("|", " | ".join(map(_cell, row.values())), "|", flush=True)
+
+
+def _cell(value: object) -> str:
+    return value if isinstance(value, str) else f"{value:,.3g}"
 
 
 if __name__ == "__main__":
     if problem := namespaces.why_not():
         sys.exit(problem)
-    print_table([measure(int(nodes)) for nodes in sys.argv[1:] or NODES])
+    _, *given = sys.argv
+    if given[:1] == ["--capacity"]:
+        print_table([measure_capacity(int((given[1:] or [NODES[-1]])[0]))])
+    else:
+        print_table([measure(int(nodes)) for nodes in given or NODES])

@@ -2,8 +2,8 @@
 
 A dask scheduler, a server that counts what it answers, and nodes that each are a dask worker in a
 network namespace of its own (benchmarks/namespaces.py). dask is imported once, and each node is a
-fork: 50 times `dask worker` would take a minute and 4 GB. What a node starts for a share, it starts
-as everywhere. All that is not a node goes before the nodes, as on a machine of its own.
+fork: `dask worker` takes a second and 80 MB each time. What a node starts for a share, it starts as
+everywhere. All that is not a node goes before the nodes, as on a machine of its own.
 
 Where all is, is one line of JSON on standard output; each line of standard input is answered with
 what the server has counted; its end ends all.
