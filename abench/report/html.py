@@ -275,8 +275,8 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
         yield "schedule", phrases.describe_schedule(report.schedule)
     if report.warmup:
         yield "warm-up", phrases.describe_warmup(report.warmup)
+    yield from phrases.describe_own(report)
     if report.client.cpu:
-        yield "client", phrases.describe_client(report.client)
         yield "client memory", f"peak RSS {byte_size(report.client.peak_rss)} of the largest worker"
 
 

@@ -93,8 +93,8 @@ def _figures(report: Results) -> Table:
     if report.warmup:
         style = "yellow" if report.warmup.steady is False else ""
         table.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
-    if report.client.cpu:
-        table.add_row("client", phrases.describe_client(report.client))
+    for row in phrases.describe_own(report):
+        table.add_row(*row)
     return table
 
 

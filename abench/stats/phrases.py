@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from abench.stats import replay_results
+from abench.stats.nodes import describe_losses, describe_nodes
 from abench.stats.parts import (
     ClientUsage,
     Redirect,
@@ -154,6 +155,14 @@ def describe_client(client: ClientUsage) -> str:
     )
 
 
+def describe_own(report: Results) -> Iterator[tuple[str, str]]:
+    """Say what abench itself used, and where it ran: titles and texts."""
+    if report.client.cpu:
+        yield "client", describe_client(report.client)
+    if report.nodes:
+        yield "nodes", describe_nodes(report.nodes)
+
+
 def describe_gap(report: Results) -> str:
     """Return how service and response times differ; empty in a closed loop."""
     service = report.service.percentiles["p99"]
@@ -247,8 +256,9 @@ def remarks(report: Results) -> Iterator[str]:
     if report.gave_up:
         limit = duration(plan.timeout_s)
         yield f"Ended early: no connection could be opened for {limit}."
-    if report.lost_workers:
-        lost = plural(report.lost_workers, "worker")
+    yield from describe_losses(report.nodes)
+    if died := report.lost_workers - sum(node.lost is not None for node in report.nodes):
+        lost = plural(died, "worker")
         yield f"{lost} of {plan.processes} died: only what had been reported is counted."
     for fault in report.faults:
         yield f"abench failed: {fault}"

@@ -15,6 +15,7 @@ from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.group_results import BY_URL, UrlResult, url_results
 from abench.stats.latency import RESPONSE, SERVICE, Latency
+from abench.stats.nodes import Node
 from abench.stats.parts import (
     TCP_COUNTERS,
     ClientUsage,
@@ -105,6 +106,15 @@ class Results:
             of=lambda run: run.summary.start_within_ns / 1e9,
         ),
     ] = 0.0
+    nodes: Annotated[
+        tuple[Node, ...],
+        Figure(
+            "Nodes",
+            "The nodes of a run over several machines. Empty if it was on one.",
+            later=True,
+            of=lambda run: tuple(run.summary.nodes),
+        ),
+    ] = ()
     stopped_by: Annotated[
         int | None,
         Figure(

@@ -17,6 +17,7 @@ from abench.stats.groups import BY_GROUP, GroupStats
 from abench.stats.handshakes import Handshakes
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
+from abench.stats.nodes import NODES, Node
 from abench.stats.phases import MERGED as PHASES_MERGED
 from abench.stats.phases import Phases
 from abench.stats.samples import Sample, merge_samples
@@ -134,6 +135,7 @@ class Summary:
         `warmup_ns`, `warmup_requests`: excluded before the clock started. `steady` is whether the
             rate had settled by then.
         `lost`: worker processes that died; only what they had reported is counted.
+        `nodes`: of a run over several machines.
         `gave_up`: workers that ended early because no connection could be opened.
         `faults`: what went wrong in abench itself.
         `stopped_by`: the signal that ended the run, 0 for none.
@@ -173,6 +175,7 @@ class Summary:
     elapsed_ns: Annotated[int, MAX] = 0
     start_within_ns: Annotated[int, MAX] = 0
     lost: Annotated[int, SUM] = 0
+    nodes: Annotated[list[Node], NODES] = field(default_factory=list)
     gave_up: Annotated[int, SUM] = 0
     stopped_by: Annotated[int, MAX] = 0
     faults: Annotated[list[str], SORTED] = field(default_factory=list)
