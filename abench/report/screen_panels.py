@@ -17,6 +17,7 @@ from abench.stats.units import byte_size, count, decimal, microseconds
 
 PERCENTILES = ("p50", "p99", "p99.9")
 _STYLES = dict(zip(PERCENTILES, ("cyan", "yellow", "magenta"), strict=True))
+_SUMMARY = ("p50", "p90", "p99", "p99.9")  # as many as 80 columns have room for
 _LABEL = 16  # columns of a percentile and its value
 _BIN_LABEL = 9  # columns of the end of a bin
 _SHARE = 6  # columns of the share of a bin
@@ -150,7 +151,8 @@ def summary_line(report: Results, width: int) -> Text:
     kind, latency = (
         ("response", report.response) if report.response else ("service", report.service)
     )
-    named = {**latency.percentiles, "max": latency.max}
+    named = {name: latency.percentiles[name] for name in _SUMMARY}
+    named["max"] = latency.max
     parts = [(f"{name} {microseconds(us)}", _STYLES.get(name, "")) for name, us in named.items()]
     return joined([(f"{kind} time", "dim"), *parts], width)
 

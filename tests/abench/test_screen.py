@@ -91,7 +91,7 @@ def test_the_picture_shows_the_run_on_a_usual_terminal():
     page = text_of(picture(), 80, 24)
     for shown in (
         "http://127.0.0.1:8000/a", "10 s of 1 min", "100 pages/sec", "10 failed", "pages/sec",
-        "p50", "p99.9", "service time", "200 x 1,000", "503 x 10", "status 10",
+        "p50", "p90", "p99.9 10.0 ms", "service time", "200 x 1,000", "503 x 10", "status 10",
         "status 503, first after 5.00 ms: HTTP/1.1 503", "so far", KEYS,
     ):  # fmt: skip
         assert shown in page
