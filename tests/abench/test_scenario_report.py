@@ -181,6 +181,25 @@ def test_the_verdict_knows_users(made, limiter, sentence):
     assert (found.limiter, found.sentence[: len(sentence)]) == (limiter, sentence)
 
 
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        (
+            counted(ends=Counter(raised=9)),
+            "The scenario has sent no request: its paths broke off, first of all by shop.py:7.",
+        ),
+        (
+            counted(ends=Counter(completed=9), exceptions={}),
+            "The scenario has sent no request: its paths have none.",
+        ),
+    ],
+)
+def test_no_server_is_to_blame_for_a_scenario_without_requests(counts, sentence):
+    plan = Plan(url="http://h/", scenario=SHOP, duration_s=2)
+    found = find_bottleneck(build_results(plan, Summary(elapsed_ns=2 * SECOND, scenario=counts)))
+    assert (found.limiter, found.sentence) == ("errors", sentence)
+
+
 def test_names_beyond_a_limit_are_counted_together():
     recorder = ScenarioRecorder()
     for number in range(MAX_NAMES + 10):
