@@ -17,17 +17,21 @@ import pytest
 
 from benchmarks import namespaces
 
-needs_fleet = pytest.mark.skipif(
-    find_spec("distributed") is None, reason="needs the extra: pip install '.[fleet]'"
-)
-needs_namespaces = pytest.mark.skipif(bool(namespaces.why_not()), reason=namespaces.why_not())
-pytestmark = [pytest.mark.slow, needs_fleet, needs_namespaces]
+pytestmark = pytest.mark.slow
 
 # The coordinator waits for reports for 6 s, and not for 15.
 SHORT_REPORT_TIMEOUT = (
     "from abench.runner import coordinator; coordinator.REPORT_TIMEOUT_S = 6; import runpy; "
     "runpy.run_module('abench', run_name='__main__', alter_sys=True)"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _can_have_namespaces():
+    if find_spec("distributed") is None:
+        pytest.skip("needs the extra: pip install '.[fleet]'")
+    if problem := namespaces.why_not():
+        pytest.skip(problem)
 
 
 @contextmanager
