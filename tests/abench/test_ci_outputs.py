@@ -27,7 +27,7 @@ from abench.report.formats import FORMATS
 from abench.report.metrics import BOUNDS_S
 from abench.stats.environment import Environment
 from abench.stats.histogram import Histogram
-from abench.stats.latency import PERCENTILES
+from abench.stats.latency import NAMES
 from abench.stats.parts import Threshold
 from abench.stats.results import build_results
 from abench.stats.samples import Sample
@@ -87,8 +87,7 @@ def test_markdown_has_the_figures_and_conditions_as_tables():
     assert ["FAILED", "p99>50ms", "60.0 s"] in tables
     assert ["passed", "errors>5%", "1.96 %"] in tables
     assert ["50.00", "2.00 kB", "100", "2"] in tables
-    (names,) = [row for row in tables if row[0] == "latency"]
-    assert names == ["latency", "min", "mean", *PERCENTILES, "max"]
+    assert ["latency", *NAMES] in tables
 
 
 @pytest.mark.slow
