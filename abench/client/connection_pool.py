@@ -185,11 +185,11 @@ class ConnectionPool:
                 taken.stages[number] = notes.take()
         return taken
 
-    def take_groups(self) -> dict[int, GroupStats]:
-        """Return and reset what was counted of each group since the last call."""
+    def take_groups(self, first: int = 0, step: int = 1) -> dict[int, GroupStats]:
+        """Return and reset what was counted of every `step`th group from `first` on."""
         return {
             number: group.take()
-            for number, group in enumerate(self.groups)
+            for number, group in list(enumerate(self.groups))[first::step]
             if group and not group.is_empty
         }
 

@@ -288,3 +288,13 @@ def test_standard_deviation_is_that_of_the_values(values):
     # as far as they are known: each counts as the middle of its bucket, at most 0.05 % away
     known = Histogram.of(values).stdev
     assert known == pytest.approx(statistics.pstdev(values), abs=0.0005 * max(values) + 1e-6)
+
+
+@pytest.mark.virtual_time
+async def test_groups_leave_a_process_by_turns(serve, run_plan):
+    server = await serve()
+    plan = {"url": server.url, "urls": mix(server.url), "connections": 1, "stages": "4s@20"}
+    ran = await run_plan(**plan)
+    early = [one.groups for one in ran.messages if isinstance(one, Summary) and one.groups]
+    assert [list(one) for one in early] == [[1], [2], [0], [1], [2]]  # of ten turns in two seconds
+    assert sum(one.service.count for one in ran.summary.groups.values()) == ran.summary.succeeded
