@@ -2,7 +2,7 @@
 
 from abench.stats.finding import BUSY, Finding, client_demand
 from abench.stats.results import Results
-from abench.stats.units import plural, significant
+from abench.stats.units import percents, plural, significant
 
 LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
 STARVED = 0.5  # of the run without a core: then most responses waited for this client
@@ -117,7 +117,6 @@ def _competitor(report: Results) -> str:
 def describe_cpu(report: Results) -> str:
     """Return what each worker used of a core, and what it waited for one."""
     client = report.client
-    shares = ", ".join(f"{100 * share:.0f}" for share in client.cpu)
     waits = max(client.cpu_wait, default=0.0)
     waited = f", {significant(round(100 * waits))} % waiting for one" if waits >= 0.01 else ""
-    return f"{shares} % of a core per worker{waited}"
+    return f"{percents(client.cpu)} % of a core per worker{waited}"
