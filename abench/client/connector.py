@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import cycle
 from typing import Any, Protocol
 
+from abench.client.paced_transport import PacedTlsTransport, PacedTransport
 from abench.client.proxy_tunnel import BLANK_LINE, MAX_HEAD_SIZE, check_response
 from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
 from abench.client.tls_transport import TlsSettings, TlsTransport
@@ -18,24 +21,40 @@ class Connectable(TransportClient, Protocol):
     cancel_connect: Callable[[], object] | None
 
 
-def probe(plan: Plan) -> str:
-    """Connect to the server once; return the address that accepted, or the socket's path.
+def probe(plan: Plan) -> Iterator[str]:
+    """Connect once to each address of the server; yield those that accept, or the socket's path.
 
     Raises OSError when none accepts.
     """
     if plan.route.unix is not None:
         _connect_once(plan, socket.AF_UNIX, _path(plan.route.unix))
-        return plan.route.unix
-    host, port = plan.route.endpoint(plan.target)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for family, _, _, _, sockaddr in found:
+        yield plan.route.unix
+        return
+    failure: OSError | None = None
+    has_accepted = False
+    for family, sockaddr in _addresses(plan):
         try:
             _connect_once(plan, family, sockaddr)
         except OSError as error:
             failure = error
         else:
-            return socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST)[0]
-    raise failure
+            has_accepted = True
+            yield _shown(sockaddr)
+    if failure and not has_accepted:
+        raise failure
+
+
+def _addresses(plan: Plan, host: str | None = None) -> dict[tuple[int, Any], None]:
+    """Return family and address of each address of the server, or of the `host` in its place."""
+    endpoint, port = plan.route.endpoint(plan.target)
+    found = socket.getaddrinfo(
+        host or endpoint, port, plan.route.address_family, socket.SOCK_STREAM
+    )
+    return {(family, sockaddr): None for family, _, _, _, sockaddr in found}
+
+
+def _shown(sockaddr: Any) -> str:
+    return socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
 
 
 def _connect_once(plan: Plan, family: int, address: Any) -> None:
@@ -74,15 +93,11 @@ class Connector:
         if plan.route.unix is not None:
             self._family, self._address = socket.AF_UNIX, _path(plan.route.unix)
         else:
-            host, port = plan.route.endpoint(plan.target)
-            found = socket.getaddrinfo(plan.address or host, port, type=socket.SOCK_STREAM)
-            self._family, self._address = found[0][0], found[0][4]
+            self._family, self._address = next(
+                iter(_addresses(plan, plan.address or next(iter(plan.addresses), None)))
+            )
         self._poller = SocketPoller(asyncio.get_running_loop())
-        self._transport_class = (
-            partial(TlsTransport, settings=TlsSettings.of(plan))
-            if plan.target.tls
-            else SocketTransport
-        )
+        self._transport_class = _transport_class(plan)
 
     def connect(self, client: Connectable) -> None:
         """Start to connect, and set `cancel_connect`; it may be connected when this returns."""
@@ -97,3 +112,47 @@ class Connector:
     def close(self) -> None:
         """Close every connection."""
         self._poller.close()
+
+    def attempts(self) -> Counter[str]:
+        """Return how many connections were begun to each address, if to several."""
+        return Counter()
+
+
+class SpreadingConnector(Connector):
+    """Opens connections to all addresses of the server, in turns.
+
+    The shares of a run begin at different ones. An attempt that fails is followed by one at the
+    next address.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        found = [each for address in plan.addresses for each in _addresses(plan, address)]
+        first = plan.part % len(found)
+        self._attempts = dict.fromkeys(found, 0)
+        self._turns = cycle(found[first:] + found[:first])
+
+    def connect(self, client: Connectable) -> None:
+        """Start to connect, and set `cancel_connect`; it may be connected when this returns."""
+        self._family, self._address = turn = next(self._turns)
+        self._attempts[turn] += 1
+        super().connect(client)
+
+    def attempts(self) -> Counter[str]:
+        """Return how many connections were begun to each address."""
+        return Counter({_shown(address): count for (_, address), count in self._attempts.items()})
+
+
+def connector_for(plan: Plan) -> Connector:
+    """Return the connector for the connections of a plan."""
+    return SpreadingConnector(plan) if plan.addresses else Connector(plan)
+
+
+def _transport_class(plan: Plan) -> Callable[..., SocketTransport]:
+    bandwidth = plan.behavior.bandwidth
+    if plan.target.tls:
+        settings = TlsSettings.of(plan)
+        if bandwidth:
+            return partial(PacedTlsTransport, settings=settings, bandwidth=bandwidth)
+        return partial(TlsTransport, settings=settings)
+    return partial(PacedTransport, bandwidth=bandwidth) if bandwidth else SocketTransport

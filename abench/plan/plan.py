@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from abench.errors import ParameterError
 from abench.plan import workload
+from abench.plan.behavior import PLAIN, Behavior
 from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
@@ -53,6 +54,7 @@ class Plan:
     `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
     each request has a connection of its own, and with `wait` False its response is not waited for.
 
+    `behavior` is what each connection does beyond that, such as to pause or to follow redirects.
     `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
     picklable. Making one raises ParameterError for a value that makes a run impossible.
     """
@@ -79,9 +81,11 @@ class Plan:
     speed: float = 1.0
     pipeline: int = 1
     wait: bool = True
+    behavior: Behavior = PLAIN
     route: Route = DIRECT
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
+    addresses: tuple[str, ...] = ()
     part: int = 0
     parts: int = 1
     target: Target = field(init=False)
@@ -164,6 +168,11 @@ class Plan:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
             raise ParameterError("--force", "it needs one request per connection, in a closed loop")
+        self.behavior.check(
+            keep_alive=self.keep_alive,
+            is_scheduled=self.schedule is not None,
+            is_sequential=self.pipeline == 1 and self.wait and self.http != "0.9",
+        )
         if self.http == "0.9" and (self.keep_alive or self.expect.text):
             raise ParameterError("--http09", "a response has no head, and ends with its connection")
 

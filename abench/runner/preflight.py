@@ -19,11 +19,14 @@ _SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
 def resolve(plan: Plan) -> Plan:
     """Connect to the server once and return `plan` with the address that accepted.
 
-    The name is resolved here and nowhere else, so that all workers load the same address. Raises
-    UnreachableError if no address accepts.
+    The name is resolved here and nowhere else, so that all workers load the same address; with
+    `all_addresses`, all that accept. Raises UnreachableError if no address accepts.
     """
     try:
-        return replace(plan, address=connector.probe(plan))
+        accepting = connector.probe(plan)
+        if plan.route.all_addresses:
+            return replace(plan, addresses=tuple(accepting))
+        return replace(plan, address=next(accepting))
     except OSError as error:
         host, port = plan.route.endpoint(plan.target)
         raise UnreachableError(plan.route.unix or host, port, _error_reason(error)) from None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from abench.client import factory
 from abench.client.connection_pool import ConnectionPool, PooledConnection
-from abench.client.connector import Connector
+from abench.client.connector import connector_for
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
 from abench.stats.coverage import Coverage
@@ -106,7 +106,7 @@ class WorkerRun:
         """Open the connections, wait for the start, load the server, report the counts."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        connector = Connector(self._plan)
+        self._connector = connector = connector_for(self._plan)
         self._pool = ConnectionPool(
             self._plan, factory.connection_class(self._plan), connector, self._stopped.set
         )
@@ -150,6 +150,7 @@ class WorkerRun:
         last.paused_ns = self._pool.count_paused(0)
         last.unfinished = self._pool.stop()
         last.gave_up, last.warmup_requests = self._gave_up, self._pool.excluded
+        last.addresses = self._connector.attempts()
         last.costs = [self._resource_usage(last.elapsed_ns)]
         self._send(Finished(last))
 

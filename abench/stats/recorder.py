@@ -36,6 +36,7 @@ class Recorder:
         "_status",
         "_statuses",
         "_unanswered",
+        "followed",
         "handshakes",
         "response",
         "retried",
@@ -47,6 +48,7 @@ class Recorder:
         self.response: list[int] = []
         self.handshakes = HandshakeRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
+        self.followed = 0  # redirects, which are no pages
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._parsed = 0  # how many of `service` were parsed, not recognized
         self._status = self._length = self._bytes = self._sent = 0
@@ -101,6 +103,11 @@ class Recorder:
         """Count the bytes of a request that was answered, if they are not the same each time."""
         self._sent += size
 
+    def redirect_followed(self, size: int) -> None:
+        """Count a redirect that is followed, and the bytes of the request that it answered."""
+        self.followed += 1
+        self._sent += size
+
     @property
     def responses(self) -> int:
         """The number of responses so far, right or wrong; anything else that came included."""
@@ -126,6 +133,7 @@ class Recorder:
             bytes_received=self._bytes,
             bytes_sent=self._take_sent(),
             retried=self.retried,
+            followed=self.followed,
             handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
@@ -135,7 +143,7 @@ class Recorder:
         self.response.clear()
         self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
-        self._parsed = self._bytes = self.retried = 0
+        self._parsed = self._bytes = self.retried = self.followed = 0
         return taken
 
     def _take_sent(self) -> int:

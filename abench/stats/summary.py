@@ -102,6 +102,7 @@ class Summary:
         `unfinished`: without an outcome when the clock stopped.
         `retried`: sent again, once each, because a keep-alive connection was closed before a byte
             of the response came.
+        `followed`: redirects that were followed; what they led to is one request.
         `started`, `late`, `skipped`: by the schedule; `late` ones started a millisecond or more
             after they were due, `skipped` ones never.
         `stages`: keyed by the index of the stage in the schedule.
@@ -110,6 +111,7 @@ class Summary:
 
     Connections and workers:
         `handshakes`: of connections with TLS that were opened while the clock ran.
+        `addresses`: attempts to connect to each address, if there are several.
         `open_connections`: when the clock started.
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
@@ -142,6 +144,8 @@ class Summary:
     open_connections: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0
+    followed: Annotated[int, SUM] = 0
+    addresses: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     started: Annotated[int, SUM] = 0
     late: Annotated[int, SUM] = 0
     skipped: Annotated[int, SUM] = 0
