@@ -17,6 +17,7 @@ from abench.stats.figure import Entry, Figure, entries, without_none
 from abench.stats.histogram import Histogram
 from abench.stats.latency import Latency
 from abench.stats.parts import Second
+from abench.stats.phase_results import PhaseResult
 
 SCHEMA = Path(__file__).with_name("abench-report.schema.json")
 PAGE = Path(__file__).with_name("abench.md")
@@ -71,7 +72,7 @@ _SCALARS: dict[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
     str: {"type": "string"},
 }
-_SHARED = {Latency: "latency", Histogram: "histogram"}
+_SHARED = {Latency: "latency", Histogram: "histogram", PhaseResult: "phase"}
 
 
 def main() -> int:
@@ -104,6 +105,11 @@ def schema() -> dict[str, Any]:
         **_object(ENTRIES),
         "$defs": {
             "latency": {**latency, **_object(entries(Latency))},
+            "phase": {
+                "title": "Phase",
+                "description": "How often a phase happened, and how long it took.",
+                **_object(entries(PhaseResult)),
+            },
             "histogram": {
                 "title": "Histogram",
                 "description": "One complete distribution of latencies.",

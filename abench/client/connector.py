@@ -2,17 +2,21 @@
 
 import asyncio
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from ipaddress import ip_address
 from itertools import cycle
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from abench.client.paced_transport import PacedTlsTransport, PacedTransport
 from abench.client.proxy_tunnel import BLANK_LINE, MAX_HEAD_SIZE, check_response
 from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
 from abench.client.tls_transport import TlsSettings, TlsTransport
 from abench.plan.plan import Plan
+
+_clock = time.perf_counter_ns
 
 
 class Connectable(TransportClient, Protocol):
@@ -21,25 +25,36 @@ class Connectable(TransportClient, Protocol):
     cancel_connect: Callable[[], object] | None
 
 
-def probe(plan: Plan) -> Iterator[str]:
-    """Connect once to each address of the server; yield those that accept, or the socket's path.
+class Reached(NamedTuple):
+    """The address that accepted, or the socket's path, and how long its lookup took, if any."""
+
+    address: str
+    lookup_us: int | None
+
+
+def probe(plan: Plan) -> Iterator[Reached]:
+    """Connect once to each address of the server, and yield those that accept.
 
     Raises OSError when none accepts.
     """
     if plan.route.unix is not None:
         _connect_once(plan, socket.AF_UNIX, _path(plan.route.unix))
-        yield plan.route.unix
+        yield Reached(plan.route.unix, None)
         return
+    began_us = _clock() // 1000
+    found = _addresses(plan)
+    took_us = _clock() // 1000 - began_us
+    lookup_us = None if _is_address(plan.route.endpoint(plan.target)[0]) else took_us
     failure: OSError | None = None
     has_accepted = False
-    for family, sockaddr in _addresses(plan):
+    for family, sockaddr in found:
         try:
             _connect_once(plan, family, sockaddr)
         except OSError as error:
             failure = error
         else:
             has_accepted = True
-            yield _shown(sockaddr)
+            yield Reached(_shown(sockaddr), lookup_us)
     if failure and not has_accepted:
         raise failure
 
@@ -55,6 +70,14 @@ def _addresses(plan: Plan, host: str | None = None) -> dict[tuple[int, Any], Non
 
 def _shown(sockaddr: Any) -> str:
     return socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])  # the zone of an IPv6 address may be a name
+    except ValueError:
+        return False
+    return True
 
 
 def _connect_once(plan: Plan, family: int, address: Any) -> None:

@@ -9,7 +9,6 @@ from abench.client.cookie_jar import CookieJar
 from abench.client.one_shot import OneShot
 from abench.client.open_loop import OpenLoop, StagedOpenLoop
 from abench.client.socket_transport import SocketTransport
-from abench.client.tls_requests import TlsOneShot, TlsOpenLoop, TlsStagedOpenLoop
 from abench.plan.redirects import MAX_REDIRECTS, redirected, resource_of
 
 
@@ -98,6 +97,11 @@ class User(Connection):
             return
         super()._response_complete(length)
 
+    def _record_phases(self, ended_us: int) -> None:
+        """Record the parts of a success; those of several requests are not those of a page."""
+        if not self._redirects:
+            super()._record_phases(ended_us)
+
     def _follow(self) -> bool:
         """Send the request that the response asks for; False if it asks for none."""
         parser, location = self._parser, self._parser.location()
@@ -133,26 +137,11 @@ class StagedOpenLoopUser(User, StagedOpenLoop):
     """A user whose requests are also recorded in their stages."""
 
 
-class TlsOneShotUser(User, TlsOneShot):
-    """A user with one connection with TLS for each request."""
-
-
-class TlsOpenLoopUser(User, TlsOpenLoop):
-    """A user with one connection with TLS for each request, each when a schedule says so."""
-
-
-class TlsStagedOpenLoopUser(User, TlsStagedOpenLoop):
-    """The same, each request also recorded in its stage."""
-
-
 _AS_USER: dict[type[Connection], type[Connection]] = {
     Connection: User,
     OneShot: OneShotUser,
     OpenLoop: OpenLoopUser,
     StagedOpenLoop: StagedOpenLoopUser,
-    TlsOneShot: TlsOneShotUser,
-    TlsOpenLoop: TlsOpenLoopUser,
-    TlsStagedOpenLoop: TlsStagedOpenLoopUser,
 }
 
 

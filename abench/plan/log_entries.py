@@ -2,9 +2,10 @@
 
 import operator
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, islice
 from typing import overload
 
@@ -72,6 +73,11 @@ class LogEntries(Sequence[LogEntry]):
         """Return the request of one entry: the index of its method, and the resource."""
         position = index if self._order is None else self._order[index]
         return self._methods[position], self._resources[position]
+
+    @cached_property
+    def frequencies(self) -> Counter[tuple[int, bytes]]:
+        """How often each different request was made."""
+        return Counter(map(self.key, range(len(self))))
 
     def __len__(self) -> int:
         return len(self.times_s)

@@ -1,14 +1,16 @@
 """The description of a run: validated once, and divided among processes."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from abench.errors import ParameterError
-from abench.plan import workload
+from abench.plan import request_groups, workload
 from abench.plan.behavior import PLAIN, Behavior
 from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
+from abench.plan.request_groups import OTHERS, GroupName, RequestGroups
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
 from abench.plan.schedule import (
     ARRIVALS,
@@ -55,8 +57,10 @@ class Plan:
     each request has a connection of its own, and with `wait` False its response is not waited for.
 
     `behavior` is what each connection does beyond that, such as to pause or to follow redirects.
-    `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
-    picklable. Making one raises ParameterError for a value that makes a run impossible.
+    `route` is how the server is reached, `tls` how it is verified. `address` is the one that was
+    found to accept connections, `addresses` are all of them if they are used, and `lookup_us` is
+    how long it took to look up their name, if it is one. A plan is plain data and picklable. Making
+    one raises ParameterError for a value that makes a run impossible.
     """
 
     url: str
@@ -86,6 +90,7 @@ class Plan:
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
     addresses: tuple[str, ...] = ()
+    lookup_us: int | None = None
     part: int = 0
     parts: int = 1
     target: Target = field(init=False)
@@ -214,14 +219,35 @@ class Plan:
 
     def workload(self) -> Workload:
         """Return the requests of this share, in the order in which one process sends them."""
+        how = (self.request_template, self.expect, self.part, self.parts)
         if self.replay:
             entries = LogEntries.of(self.replay.entries)
-            return workload.recorded_workload(
-                entries, self.target, self.request_template, self.expect, self.part, self.parts
-            )
-        return workload.weighted_workload(
-            self.targets, self.request_template, self.expect, self.part, self.parts
-        )
+            return workload.recorded_workload(entries, self.target, *how, self._group_number)
+        return workload.weighted_workload(self.targets, *how, self._group_number)
+
+    @cached_property
+    def groups(self) -> RequestGroups:
+        """The requests that have figures of their own, if there is more than one group."""
+        if self.replay:
+            return request_groups.recorded_groups(LogEntries.of(self.replay.entries))
+        return request_groups.weighted_groups(self.targets)
+
+    def group_names(self) -> list[GroupName]:
+        """Return what the requests of each group are."""
+        keys = self.groups.keys
+        if self.replay:
+            entries = LogEntries.of(self.replay.entries)
+            server = self.target.url.removesuffix(self.target.resource)
+            named = [
+                GroupName(entries.methods[method], server + resource.decode(errors="replace"))
+                for method, resource in keys
+            ]
+        else:
+            named = [GroupName(self.method, self.targets[index][0].url) for index in keys]
+        return [*named, GroupName("", OTHERS)] if self.groups.has_others else named
+
+    def _group_number(self, key: Hashable) -> int:
+        return self.groups.number(key)
 
     @property
     def warms_up(self) -> bool:

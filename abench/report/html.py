@@ -104,7 +104,11 @@ def _verdict(report: Results) -> str:
     kind = "verdict bad" if found.is_bad else "verdict"
     certainty = " (likely)" if found.confidence == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
-    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul></div>'
+    steps = "".join(f"<li>{escape(line)}</li>" for line in found.advice)
+    return (
+        f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul>'
+        f'<p>What to try next</p><ul class="advice">{steps}</ul></div>'
+    )
 
 
 def _remarks(report: Results) -> Iterator[str]:

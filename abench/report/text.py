@@ -199,13 +199,20 @@ _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
 
 
 def _verdict(found: Bottleneck) -> RenderableType:
-    """Return the verdict, and the evidence below it."""
+    """Return the verdict, the evidence below it, and what to try next."""
     style = "bold red" if found.is_bad else "bold"
     sentence = Text.assemble(
         ("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.confidence]
     )
     evidence = [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in found.evidence]
-    return Group(sentence, *evidence)
+    return Group(sentence, *evidence, _advice(found.advice))
+
+
+def _advice(advice: tuple[str, ...]) -> Table:
+    grid = _grid(2, "left")
+    for number, line in enumerate(advice):
+        grid.add_row("" if number else "try", Text(line))
+    return grid
 
 
 def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:

@@ -41,7 +41,9 @@ def run(plan: Plan, watch: Watcher | None = None) -> Summary:
     """
     plan = preflight.resolve(plan)
     preflight.raise_descriptor_limit(plan)
-    return run_workers(plan, LocalWorker, watch)
+    summary = run_workers(plan, LocalWorker, watch)
+    preflight.record_lookup(plan, summary)
+    return summary
 
 
 def run_workers(plan: Plan, start_worker: StartWorker, watch: Watcher | None = None) -> Summary:

@@ -10,6 +10,7 @@ from abench.stats.environment import Environment
 from abench.stats.results import Results, build_results
 from abench.stats.summary import Summary
 from abench.system import procfs
+from abench.system.server_monitor import ServerMonitor
 
 Runner = Callable[[Plan, coordinator.Watcher], Summary]
 
@@ -32,7 +33,7 @@ def measure(  # noqa: PLR0913 - each is another source of figures
     `with_environment`, it has no environment. Raises ParameterError and UnreachableError before
     anything is started.
     """
-    server = procfs.ServerMonitor(server_pids, server_cgroup)
+    server = ServerMonitor(server_pids, server_cgroup)
     environment = _read_environment(plan, arguments) if with_environment else None
     kernel = None if runner else procfs.read_tcp_counters()
     is_local = False if runner else _is_local(plan)

@@ -79,6 +79,8 @@ def main() -> None:
     messages = os.dup(sys.stdout.fileno())
 
     def send(message: worker.Message) -> None:
+        if isinstance(message, worker.Finished):
+            preflight.record_lookup(plan, message.last)
         with os.fdopen(os.dup(messages), "w") as stream:
             stream.write(encode(message) + "\n")
 

@@ -12,7 +12,8 @@ from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
-from abench.stats.latency import OPENING, RESPONSE, SERVICE, Latency
+from abench.stats.group_results import BY_URL, UrlResult, url_results
+from abench.stats.latency import RESPONSE, SERVICE, Latency
 from abench.stats.parts import (
     TCP_COUNTERS,
     ClientUsage,
@@ -25,14 +26,17 @@ from abench.stats.parts import (
     Unanswered,
     Warmup,
 )
+from abench.stats.phase_results import PhaseResults, phase_results
 from abench.stats.planned import Planned
 from abench.stats.replay_results import ReplayResult
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
+from abench.stats.sizes import SIZES, Sizes, response_sizes
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
 from abench.stats.tls_results import TlsResult, tls_result
 from abench.system.procfs import TcpCounters
 
 NONE_WAITING = Unanswered(0, 0)
+NO_PHASES = PhaseResults()
 
 
 def known_failures(counted: dict[str, int]) -> dict[str, int]:
@@ -79,6 +83,18 @@ class Results:
             of=lambda run: run.summary.open_connections,
         ),
     ]
+    opened: Annotated[
+        int | None,
+        Figure(
+            "Connections opened",
+            "Connections that were opened for a request while the clock ran. Null if it was not "
+            "counted.",
+            "connections",
+            key="connections_opened",
+            later=True,
+            of=lambda run: run.summary.opened,
+        ),
+    ] = None
     duration_s: Annotated[
         float,
         Figure(
@@ -274,13 +290,23 @@ class Results:
             of=lambda run: run.summary.bytes_sent,
         ),
     ] = 0
+    sizes: Annotated[Sizes | None, SIZES._replace(of=response_sizes)] = None
     service: Annotated[Latency, SERVICE._replace(of=derivation.service)]
     response: Annotated[Latency | None, RESPONSE._replace(of=derivation.response)]
+    phases: Annotated[
+        PhaseResults,
+        Figure(
+            "Phases",
+            "Where the time went: how long each phase took, of those that happened.",
+            later=True,
+            of=phase_results,
+        ),
+    ] = NO_PHASES
     tls: Annotated[
         TlsResult | None,
         Figure(
             "TLS",
-            "What TLS was spoken, and how connections were opened. Null for http://.",
+            "What TLS was spoken, and how many handshakes were made. Null for http://.",
             later=True,
             of=tls_result,
         ),
@@ -303,6 +329,7 @@ class Results:
             of=replay_results.replay,
         ),
     ] = None
+    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
     warmup: Annotated[
         Warmup | None,
         Figure(
@@ -457,9 +484,8 @@ class Results:
 
 
 def distributions(results: Results) -> dict[str, Latency]:
-    """Return the distributions of the whole run that a report shows, by name."""
-    opening = {name: getattr(results.tls, name) for name in OPENING} if results.tls else {}
-    found = {"service": results.service, "response": results.response, **opening}
+    """Return the latencies of the whole run that a report shows, by name."""
+    found = {"service": results.service, "response": results.response}
     return {name: latency for name, latency in found.items() if latency}
 
 

@@ -25,6 +25,7 @@ from abench.client import (
     open_loop,
     pipelined,
     scheduler,
+    socket_transport,
 )
 from abench.plan.plan import Plan
 from abench.plan.route import Route, TlsOptions
@@ -47,7 +48,10 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], o
     return {"asyncio": asyncio.new_event_loop}
 
 
-_TIMED = (connection, connection_pool, one_shot, open_loop, pipelined, scheduler, worker)
+_TIMED = (
+    *(connection, connection_pool, one_shot, open_loop, pipelined, scheduler),
+    *(socket_transport, worker),
+)
 
 
 @pytest.fixture(autouse=True)
