@@ -52,7 +52,8 @@ def _little(report: Results) -> str:
     )
     if report.schedule or in_flight > 0.9 * capacity:
         return text
-    return f"{text}; the others were connecting, failing or delayed by this client"
+    paused = "pausing to think, " if report.plan.behavior.think_s else ""
+    return f"{text}; the others were {paused}connecting, failing or delayed by this client"
 
 
 def _handshake_figures(report: Results, tls: TlsResult) -> str:

@@ -1,11 +1,14 @@
 """How connections behave: pauses, requests per connection, bandwidth, addresses."""
 
 import asyncio
+import json
 import socket
+from collections import Counter
 from itertools import pairwise
 
 import pytest
 
+from abench.cli.plan_options import plan_from_options
 from abench.client import connector
 from abench.client.connector import connector_for
 from abench.client.factory import connection_class
@@ -15,8 +18,14 @@ from abench.client.user import User
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.behavior import Behavior, parse_think_time
 from abench.plan.plan import Plan
-from abench.plan.route import Route
+from abench.plan.route import DIRECT, Route
+from abench.report import document
 from abench.runner import preflight
+from abench.stats import phrases
+from abench.stats.bottleneck import find_bottleneck
+from abench.stats.histogram import Histogram
+from abench.stats.results import build_results
+from abench.stats.summary import Summary
 from tests.abench.conftest import OK_RESPONSE, TRANSPORTS
 
 URL = "http://127.0.0.1:1/"
@@ -373,3 +382,71 @@ def test_what_is_off_is_another_class(plan):
     ]
     assert [issubclass(one, User) for one in classes] == [False, False, True]
     assert issubclass(classes[2], classes[0])
+
+
+# Options and reports.
+
+
+def test_options_are_a_behavior_and_a_route():
+    plan = plan_from_options(
+        [URL], think_time="1s-3s", requests_per_connection=5, bandwidth=1_000, follow=True,
+        cookies=True, ipv6=True, all_addresses=True,
+    )  # fmt: skip
+    assert plan.behavior == Behavior((1, 3), 5, 1_000, follow=True, cookies=True)
+    assert (plan.route.ip_version, plan.route.all_addresses) == (6, True)
+    with pytest.raises(ParameterError, match="-4 and -6"):
+        plan_from_options([URL], ipv4=True, ipv6=True)
+
+
+def report_of(summary, route=DIRECT, **behavior):
+    plan = Plan(url=URL, connections=2, behavior=Behavior(**behavior), route=route, duration_s=10)
+    return build_results(plan, summary)
+
+
+def again(report):
+    return document.from_document(json.loads(json.dumps(document.to_document(report))))
+
+
+@pytest.mark.parametrize(
+    ("behavior", "words"),
+    [
+        ({"think_s": (2.0, 2.0)}, "a pause of 2 s after each response"),
+        ({"think_s": (0.5, 3.0)}, "a pause of 500 ms to 3 s after each response"),
+        ({"requests_per_connection": 1_000}, "1,000 requests on each"),
+        ({"bandwidth": 20_000}, "at most 20.0 kB/s on each"),
+        ({"cookies": True}, "cookies kept"),
+        ({"follow": True}, "3 redirects followed"),
+        ({"route": Route(ip_version=6)}, "IPv6 only"),
+        ({}, "connecting to 127.0.0.1 (1), ::1 (2)"),
+    ],
+)
+def test_a_report_has_its_conditions_and_can_be_read_back(behavior, words):
+    addresses = Counter() if behavior else Counter({"127.0.0.1": 1, "::1": 2})
+    summary = Summary(elapsed_ns=10**10, followed=3, addresses=addresses)
+    report = report_of(summary, **behavior)
+    same = again(report)
+    assert (same.plan.behavior, same.followed) == (report.plan.behavior, 3)
+    assert (same.plan.route, same.addresses) == (report.plan.route, report.addresses)
+    assert phrases.describe_load(same) == phrases.describe_load(report)
+    assert phrases.describe_load(report).endswith(f", {words}")
+
+
+def loaded(succeeded, took_us, received):
+    return Summary(
+        elapsed_ns=10**10, service=Histogram.of([took_us] * succeeded), bytes_received=received
+    )
+
+
+@pytest.mark.parametrize(
+    ("behavior", "summary", "limiter"),
+    [
+        ({"think_s": (1.0, 1.0)}, loaded(10, 1_000, 0), "schedule"),
+        ({"think_s": (0.1, 0.1)}, loaded(100, 150_000, 0), None),  # it waits for longer
+        ({"bandwidth": 1_000}, loaded(10, 900_000, 18_000), "schedule"),
+        ({"bandwidth": 1_000}, loaded(10, 900_000, 5_000), None),
+    ],
+)
+def test_what_was_asked_for_is_no_limit_of_the_server(behavior, summary, limiter):
+    found = find_bottleneck(report_of(summary, **behavior))
+    assert (found.limiter == "schedule") == (limiter == "schedule")
+    assert any("pausing to think" in line for line in found.evidence) == ("think_s" in behavior)
