@@ -1,11 +1,10 @@
 """Transports of clients with little bandwidth: each connection is as slow as a line of its own.
 
-Sending is paced by the kernel. Receiving is paced here: what has arrived is read when a line of
-that rate would have delivered it, and meanwhile the socket's buffer fills up and stops the server.
+What is sent leaves, and what has arrived is read, when a line of that rate would have carried it.
+Meanwhile the socket's receive buffer fills up and stops the server.
 """
 
 import asyncio
-import contextlib
 import select
 import socket
 from collections.abc import Callable
@@ -19,13 +18,48 @@ from abench.client.socket_transport import (
 )
 from abench.client.tls_transport import TlsTransport
 
-_CHUNK_S = 0.02  # so much is read at once: timers have a resolution of 1 ms
+_CHUNK_S = 0.02  # so much is carried at once: timers have a resolution of 1 ms
 _MIN_CHUNK = 256  # bytes
 # What the kernel takes in before it stops the server; less of a slow line would make it stutter.
 _AHEAD_S = 0.5
 _MIN_AHEAD, _MAX_AHEAD = 4_096, 131_072  # bytes; beyond it, the kernel's own size is right
-_SO_MAX_PACING_RATE = 47  # socket(7); Python has no name for it
-_READING = select.EPOLLIN | select.EPOLLRDHUP
+
+
+class _Line:
+    """One direction of a line: `granted` are the bytes that it has carried.
+
+    A timer that is late makes nothing slower, as long as there is more to carry.
+    """
+
+    def __init__(self, bandwidth: int, on_granted: Callable[[], object]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._bandwidth = bandwidth
+        self._on_granted = on_granted
+        self._free_at = 0.0  # when it has carried all that it was given; 0: it is idle
+        self._timer: asyncio.TimerHandle | None = None
+        self.granted = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is carrying something, and nothing more can be given to it."""
+        return self._timer is not None
+
+    def carry(self, size: int) -> None:
+        """Grant `size` bytes once they are carried."""
+        self._free_at = (self._free_at or self._loop.time()) + size / self._bandwidth
+        self._timer = self._loop.call_at(self._free_at, self._grant, size)
+
+    def _grant(self, size: int) -> None:
+        self._timer, self.granted = None, size
+        self._on_granted()
+        if not self.is_busy:
+            self._free_at = 0.0
+
+    def stop(self) -> None:
+        """Grant nothing more."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
 
 
 class PacedTransport(SocketTransport):
@@ -44,63 +78,61 @@ class PacedTransport(SocketTransport):
         **settings: Any,
     ) -> None:
         super().__init__(poller, client, family, address, **settings)
-        self._loop = asyncio.get_running_loop()
-        self._bandwidth = bandwidth
         self._chunk = max(_MIN_CHUNK, round(bandwidth * _CHUNK_S))
-        self._delivered_at = 0.0  # when the line has delivered what was read last; 0: it is idle
-        self._granted = 0  # bytes that may be read now
-        self._timer: asyncio.TimerHandle | None = None  # until more may be read
+        self._up = _Line(bandwidth, self._send_carried)
+        self._down = _Line(bandwidth, self._read_carried)
         self._events = READ_EVENTS
-        self._receive = self._receive_delivered
-        self._set_up(self._socket)
-
-    def _set_up(self, sock: Any) -> None:
-        ahead = max(_MIN_AHEAD, round(self._bandwidth * _AHEAD_S))
+        self._receive = self._receive_paced
+        self._send = self._send_paced
+        ahead = max(_MIN_AHEAD, round(bandwidth * _AHEAD_S))
         if ahead < _MAX_AHEAD:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ahead)
-        with contextlib.suppress(OSError):  # a kernel without it (gVisor)
-            sock.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, self._bandwidth)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ahead)
 
     def close_silently(self) -> bool:
         """Close the socket without telling the client; return whether it was open."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        self._up.stop()
+        self._down.stop()
+        self._send = self._socket.send  # the end of TLS is not waited for
         return super().close_silently()
 
-    def _receive_delivered(self, buffer: memoryview) -> int:
-        """Read what the line has delivered; raises BlockingIOError if that is nothing yet."""
-        if self._timer:
+    def _receive_paced(self, buffer: memoryview) -> int:
+        """Read what the line has carried; raises BlockingIOError if that is nothing yet."""
+        line = self._down
+        if line.is_busy:
             raise BlockingIOError
-        size = min(len(buffer), self._granted or self._chunk)
-        if self._granted:
-            self._granted = 0
+        if line.granted:
+            size, line.granted = min(len(buffer), line.granted), 0
             return self._socket.recv_into(buffer, size)
+        size = min(len(buffer), self._chunk)
         arrived = self._socket.recv_into(buffer, size, socket.MSG_PEEK)
         if not arrived:
             return 0
-        self._wait_for(arrived)
+        line.carry(arrived)
+        self._apply_events()
         raise BlockingIOError
 
-    def _wait_for(self, size: int) -> None:
-        """Wait until the line has delivered `size` more bytes, and look for nothing to read."""
-        since = self._delivered_at or self._loop.time()
-        self._delivered_at = since + size / self._bandwidth
-        self._timer = self._loop.call_at(self._delivered_at, self._read_delivered, size)
-        self._apply_events()
-
-    def _read_delivered(self, size: int) -> None:
-        self._timer = None
-        self._granted = size
+    def _read_carried(self) -> None:
         self._apply_events()
         self._read()
-        if self._is_open() and not self._timer:
-            self._read()  # what has arrived meanwhile follows without a gap, however late this is
-        if not self._timer:
-            self._delivered_at = 0.0
+        if self in self._poller.transports and not self._down.is_busy:
+            self._read()  # what has arrived meanwhile follows without a gap
 
-    def _is_open(self) -> bool:
-        return self in self._poller.transports
+    def _send_paced(self, data: bytes | memoryview) -> int:
+        """Send what the line has carried; raises BlockingIOError if that is nothing yet."""
+        line = self._up
+        if line.is_busy:
+            raise BlockingIOError
+        if line.granted:
+            sent = self._socket.send(data[: line.granted])
+            line.granted -= sent
+            return sent
+        line.carry(min(len(data), self._chunk))
+        self._apply_events()
+        raise BlockingIOError
+
+    def _send_carried(self) -> None:
+        self._apply_events()
+        self._on_writable()
 
     def _set_events(self, events: int, handler: Callable[[], object]) -> None:
         self._events = events
@@ -108,13 +140,15 @@ class PacedTransport(SocketTransport):
         self._apply_events()
 
     def _apply_events(self) -> None:
-        """While nothing may be read, only look for what else happens, and be told of it once.
+        """Look only for what is of use now: any other event would come again and again.
 
-        What can be read stays so, and its event would come again and again.
+        An end or an error is always reported: while nothing is read, once.
         """
         events = self._events
-        if self._timer:
-            events = events & ~_READING | select.EPOLLET
+        if self._up.is_busy:
+            events &= ~select.EPOLLOUT
+        if self._down.is_busy:
+            events = events & ~READ_EVENTS | select.EPOLLET
         self._poller.epoll.modify(self._descriptor, events)
 
 

@@ -141,7 +141,7 @@ class SocketTransport:
         # The C type, created non-blocking: its Python subclass and setblocking take 2 us more.
         self._socket = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._descriptor = self._socket.fileno()
-        self._send = self._socket.send
+        self._send: Callable[..., int] = self._socket.send
         self._receive: Callable[..., int] = self._socket.recv_into
         self._buffer = client.get_buffer(-1)
         self._updated = client.buffer_updated

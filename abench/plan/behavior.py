@@ -7,7 +7,7 @@ from abench.plan import quantities
 
 MAX_THINK_S = 3600.0
 MIN_BANDWIDTH = 100  # bytes per second: with less, no response ends in time
-MAX_BANDWIDTH = 2**32 - 1  # bytes per second: what all kernels take as a pacing rate
+MAX_BANDWIDTH = 10**10  # bytes per second: more than one process can receive
 
 ThinkTime = tuple[float, float]
 """The shortest and the longest pause, in seconds."""
@@ -52,7 +52,7 @@ class Behavior:
                 )
         if self.bandwidth is not None and not MIN_BANDWIDTH <= self.bandwidth <= MAX_BANDWIDTH:
             raise ParameterError(
-                "--bandwidth", f"must be from {MIN_BANDWIDTH} bytes per second to 4G"
+                "--bandwidth", f"must be from {MIN_BANDWIDTH} bytes per second to 10G"
             )
         if self.is_user and not is_sequential:
             option = next(name for name, is_on in self._options() if is_on)
