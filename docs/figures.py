@@ -151,7 +151,8 @@ def _value(entry: Entry) -> dict[str, Any]:
     figure = entry.figure
     early = f" {EARLY}" if figure.later else ""
     about = {"title": figure.title, "description": figure.text + early}
-    return {**about, **_type(entry.hint, figure), **figure.schema}
+    found = {**about, **_type(entry.hint, figure), **figure.schema}
+    return {name: keyword for name, keyword in found.items() if keyword is not None}
 
 
 def _type(hint: Any, figure: Figure) -> dict[str, Any]:

@@ -25,5 +25,6 @@ COMMANDS = {
     "calibrate": Command("calibrate", "calibrate", "the highest rates that abench can measure"),
     "compare": Command("compare", "compare_files", "compare saved reports"),
     "report": Command("report", "redraw", "print a saved report again"),
+    "trend": Command("trend", "show_trend", "find changes in a history of runs"),
     "--webbench": WEBBENCH,
 }

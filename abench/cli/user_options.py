@@ -19,8 +19,8 @@ class PlanOptions(RunOptions, total=False):
         declare(
             BEHAVIOR,
             "--think-time",
-            value="SECONDS[-SECONDS]",
-            text="Pause after each response: 2s, 1s-3s.",
+            value="TIME",
+            text="Pause after each response: 2s or 1s-3s.",
             autocompletion=completion.think_times,
         ),
     ]

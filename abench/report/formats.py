@@ -63,6 +63,31 @@ def _write_distribution(results: Results, which: str, stream: TextIO) -> None:
     write_hgrm(latencies_with_waits(results.summary, which), stream)
 
 
+def _write_markdown(results: Results, stream: TextIO) -> None:
+    from abench.report.markdown import write_markdown
+
+    write_markdown(results, stream)
+
+
+def _write_junit(results: Results, stream: TextIO) -> None:
+    from abench.report.junit import write_junit
+
+    write_junit(results, stream)
+
+
+def _write_prometheus(results: Results, stream: TextIO) -> None:
+    from abench.report.prometheus import write_prometheus
+
+    write_prometheus(results, stream)
+
+
+def write_history(results: Results, stream: TextIO) -> None:
+    """Write the line that a history of runs has of this one."""
+    from abench.report.history import write_entry
+
+    write_entry(results, stream)
+
+
 FORMATS: dict[str, Write] = {
     ".json": _write_json,
     ".csv": _write_csv,
@@ -70,7 +95,22 @@ FORMATS: dict[str, Write] = {
     ".html": _write_html,
     ".svg": _write_svg,
     ".txt": _write_text,
+    ".md": _write_markdown,
+    ".xml": _write_junit,
+    ".prom": _write_prometheus,
 }
+
+
+def check_format(suffix: str, option: str) -> None:
+    """Raise ParameterError, before the run, if a library for this format is missing."""
+    if suffix in {".html", ".svg"}:
+        from abench.report.html import check_available
+
+        check_available(option)
+    if suffix == ".prom":
+        from abench.report.extras import check_installed
+
+        check_installed(option, "prometheus_client", "prometheus-client")
 
 
 def save(results: Results, name: str) -> None:
@@ -83,10 +123,7 @@ def save(results: Results, name: str) -> None:
     suffix = Path(name).suffix.lower()
     if suffix not in FORMATS:
         raise ParameterError("save", f"{name!r} does not end in one of: {', '.join(FORMATS)}")
-    if suffix in {".html", ".svg"}:
-        from abench.report.html import check_available
-
-        check_available("save")
+    check_format(suffix, "save")
     destination = Destination("save", name)
     _write(results, FORMATS[suffix], destination)
     if suffix == ".hgrm" and results.response:

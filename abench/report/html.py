@@ -1,7 +1,10 @@
-"""The report as one self-contained HTML page: no network, no script, no other file."""
+"""The report as one self-contained HTML page: no network and no other file.
+
+Scripts let its plots answer to a pointer; without them, the page shows all that it has.
+"""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,9 +12,13 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.report import interactive
+from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
+from abench.report.interactive import NO_SCRIPTS, Scripts
 from abench.report.style import STYLE
 from abench.stats import phrases
 from abench.stats.bottleneck import find_bottleneck
+from abench.stats.difference import describe_difference
 from abench.stats.latency import PERCENTILES, Latency
 from abench.stats.results import Results, distributions
 from abench.stats.tls_results import TlsResult
@@ -23,14 +30,14 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <title>abench: $title</title>
 <style>
 $style</style>
 </head>
 <body class="abench">
 $body
-</body>
+$scripts</body>
 </html>
 """)
 _BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
@@ -44,6 +51,7 @@ $thresholds
 <section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
+$baseline
 $stages
 $seconds
 <dl>$environment</dl>
@@ -62,9 +70,20 @@ def _can_draw() -> bool:
 
 def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
-    title = escape(phrases.describe_target(report))
+    needed = interactive.scripts(interactive.plots(report))
     body = _body(report, _plots(report), _every_second(report))
-    stream.write(_PAGE.substitute(title=title, style=STYLE, body=body))
+    stream.write(format_page(phrases.describe_target(report), body, needed))
+
+
+def format_page(title: str, body: str, scripts: Scripts = NO_SCRIPTS) -> str:
+    """Return a page of abench in its style; `body` is HTML, and `title` is text."""
+    return _PAGE.substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts.policy}",
+        style=STYLE + scripts.style,
+        body=body,
+        scripts=scripts.body,
+    )
 
 
 def format_fragment(report: Results) -> str:
@@ -88,6 +107,7 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         latencies="".join(_latencies(report)),
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
+        baseline="".join(_baseline(report)),
         stages="".join(_stages(report)),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
@@ -149,16 +169,20 @@ def _figure(name: str, value: str) -> str:
 def _plots(report: Results, *, narrow: bool = True) -> Iterator[str]:
     """Yield each plot in two widths: text of the broad one is too small on a phone."""
     for title, caption, *svgs in import_module("abench.report.plots").plots(report):
-        label = escape(f"{title}. {caption}", quote=True)
         names = ("broad", "narrow") if narrow else ("wide",)
-        images = "".join(
-            f'<div class="{name}">{_labelled(svg, label)}</div>'
-            for name, svg in zip(names, svgs, strict=False)
-        )
-        yield (
-            f"<figure><h2>{escape(title)}</h2>{images}"
-            f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
-        )
+        yield format_plot(title, caption, dict(zip(names, svgs, strict=False)))
+
+
+def format_plot(title: str, caption: str, svgs: Mapping[str, str]) -> str:
+    """Return a plot of one or two widths, by their classes, with its title and caption."""
+    label = escape(f"{title}. {caption}", quote=True)
+    images = "".join(
+        f'<div class="{name}">{_labelled(svg, label)}</div>' for name, svg in svgs.items()
+    )
+    return (
+        f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
+        f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
+    )
 
 
 def _labelled(svg: str, label: str) -> str:
@@ -197,6 +221,27 @@ def _seconds(report: Results) -> Iterator[str]:
         yield _row(
             "td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found))
         )
+
+
+def _baseline(report: Results) -> Iterator[str]:
+    """Yield how the run differs from its baseline, if it has one."""
+    found = report.baseline
+    if found is None:
+        return
+    names = ("baseline", "this run")
+    yield f'<section><h2>Baseline</h2><p class="quiet">{escape(describe_baseline(found))}</p>'
+    rows = (_row("td", name, cells) for name, *cells in map(difference_cells, found.differences))
+    head = _row("th", "metric", (*names, "difference"))
+    yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    for one in found.differences:
+        yield f"<p>{escape(describe_difference(one))}</p>"
+    if found.plans:
+        differing = (
+            _row("td", escape(name), map(escape, values)) for name, values in found.plans.items()
+        )
+        yield f'<p class="remark">{MAY_BE_THE_REASON}</p>'
+        yield f'<div class="wide"><table>{_row("th", "", names)}{"".join(differing)}</table></div>'
+    yield "</section>"
 
 
 def _stages(report: Results) -> Iterator[str]:

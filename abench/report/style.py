@@ -67,4 +67,12 @@ _RULES = """\
 .abench .remark { color: var(--second) }
 """
 
-STYLE = _COLORS + _RULES
+# Paper is white, whatever the screen is, and no plot is cut in two.
+_PRINT = f"""
+@media print {{
+  .abench {{ {LIGHT}; max-width: none; padding: 0 }}
+  .abench figure, .abench section, .abench .verdict {{ break-inside: avoid }}
+}}
+"""
+
+STYLE = _COLORS + _RULES + _PRINT

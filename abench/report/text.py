@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from abench.report.differences import render_baseline
 from abench.stats import phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.latency import Latency
@@ -61,6 +62,7 @@ def render(report: Results) -> RenderableType:
         *_remarks(report),
         "",
         _verdict(find_bottleneck(report)),
+        *_baseline(report),
         *_thresholds(report.thresholds),
     )
 
@@ -213,6 +215,12 @@ def _advice(advice: tuple[str, ...]) -> Table:
     for number, line in enumerate(advice):
         grid.add_row("" if number else "try", Text(line))
     return grid
+
+
+def _baseline(report: Results) -> list[RenderableType]:
+    if report.baseline is None:
+        return []
+    return ["", *render_baseline(report.baseline)]
 
 
 def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:

@@ -97,6 +97,7 @@ class WorkerRun:
         self._counting_since_ns = 0
         self._cpu_before_ns = 0  # processor time until counting began
         self._waited_before_ns = 0  # ready to run, without a core
+        self._cpu_reported_ns = 0  # processor time until the last report
         self._tick_due = self._last_tick = 0
         self._reports = 0  # messages with counts that were sent
         self._responses_at_tick = 0  # responses received until the last tick
@@ -189,6 +190,7 @@ class WorkerRun:
             self._loop.call_later(self._plan.duration_s, self._stopped.set)
         self._counting_since_ns, self._cpu_before_ns = _clock(), time.process_time_ns()
         self._waited_before_ns = threads.own_wait_ns()
+        self._cpu_reported_ns = self._cpu_before_ns
         self._tick_due = self._last_tick = self._counting_since_ns
         self._responses_at_tick = self._pool.responses
         self._unanswered_at_tick = self._pool.recorder.unanswered
@@ -235,6 +237,8 @@ class WorkerRun:
         since_s = (_clock() - self._counting_since_ns) / 1e9 - REPORT_INTERVAL_S / 2
         counts = self._pool.take_summary(max(0, int(since_s)))
         counts.answering, self._answering = self._answering, Coverage()
+        used_ns = time.process_time_ns()
+        counts.cpu_ns, self._cpu_reported_ns = used_ns - self._cpu_reported_ns, used_ns
         counts.samples = [
             sample.since(self._counting_since_ns // 1000) for sample in counts.samples
         ]

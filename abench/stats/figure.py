@@ -51,8 +51,8 @@ class Figure(NamedTuple):
 
     `of` derives the value from the counts of a run. A figure that was added `later` is missing in
     early documents, and has a default; items of a mapping that are `later_names` are null then.
-    `read` converts what is read from a document. `schema` has more keywords of JSON Schema. A
-    figure is `compared` under these names, if any.
+    `read` converts what is read from a document. `schema` has more keywords of JSON Schema, or None
+    in place of one that its type would have. A figure is `compared` under these names, if any.
     """
 
     title: str = ""

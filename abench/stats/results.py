@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from abench.plan.plan import Plan
 from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
+from abench.stats.difference import BaselineComparison
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.group_results import BY_URL, UrlResult, url_results
@@ -342,6 +343,7 @@ class Results:
             of=schedule,
         ),
     ]
+    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
     replay: Annotated[
         ReplayResult | None,
         Figure(
@@ -351,7 +353,6 @@ class Results:
             of=replay_results.replay,
         ),
     ] = None
-    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
     warmup: Annotated[
         Warmup | None,
         Figure(
@@ -401,6 +402,14 @@ class Results:
         tuple[Threshold, ...],
         Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
     ] = ()
+    baseline: Annotated[
+        BaselineComparison | None,
+        Figure(
+            "Baseline",
+            "How the run differs from those of `--baseline`. Null without it.",
+            later=True,
+        ),
+    ] = None
     series: Annotated[
         tuple[Second, ...],
         Figure(
@@ -509,6 +518,11 @@ def distributions(results: Results) -> dict[str, Latency]:
     """Return the latencies of the whole run that a report shows, by name."""
     found = {"service": results.service, "response": results.response}
     return {name: latency for name, latency in found.items() if latency}
+
+
+def main_latency(results: Results) -> tuple[str, Latency]:
+    """Return the distribution that users see, by name: response times, if there are any."""
+    return ("response", results.response) if results.response else ("service", results.service)
 
 
 def build_results(plan: Plan, summary: Summary) -> Results:

@@ -15,9 +15,9 @@ from abench.stats.finding import (
     server_demand,
     server_processes,
 )
+from abench.stats.growth import chance_of_growth
 from abench.stats.phrases import describe_late
 from abench.stats.results import Results
-from abench.stats.trend import chance_of_growth
 from abench.stats.units import decimal, microseconds, significant
 
 HIGH_LATE_SHARE = 0.01  # of the requests that were started
@@ -27,6 +27,7 @@ MIN_SECONDS = 5  # the fewest values of which one order in a hundred can be told
 FEW_PER_CONNECTION = 2  # requests: below it, opening connections is a part of each
 MIN_CONNECTIONS = 4  # of fewer, a queue cannot be told from latencies that differ
 QUEUED = 0.5  # of the mean latency: a response that was faster found at most half of the queue
+FEW_FAST = 0.02  # of the requests: now and then, one overtakes the others that wait for a lock
 MANY_IN_STORAGE = 0.5  # threads on average
 
 
@@ -190,7 +191,7 @@ def find_queue(report: Results) -> Finding | None:
         return None
     histogram = report.summary.service
     fast = histogram.count - histogram.above(round(QUEUED * mean)).total()
-    if fast > connections:
+    if fast > max(connections, FEW_FAST * histogram.count):
         return None
     at_once = max(1, round(requests_in_flight(report) * fastest / mean))
     return Finding(

@@ -127,6 +127,7 @@ class Summary:
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
         `answering`: when responses came, or none was expected.
+        `cpu_ns`: what all workers have used until their last reports; `costs` has it at the end.
         `elapsed_ns`: the longest of the workers' clocks, which started within `start_within_ns`
             of each other.
         `warmup_ns`, `warmup_requests`: excluded before the clock started. `steady` is whether the
@@ -166,6 +167,7 @@ class Summary:
     skipped: Annotated[int, SUM] = 0
     last_start_ns: Annotated[int, MAX] = 0
     paused_ns: Annotated[int, SUM] = 0
+    cpu_ns: Annotated[int, SUM] = 0
     warmup_ns: Annotated[int, MAX] = 0
     warmup_requests: Annotated[int, SUM] = 0
     steady: Annotated[bool, MAX] = False
