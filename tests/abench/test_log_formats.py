@@ -271,6 +271,22 @@ def test_items_of_a_document_are_those_that_json_finds(values, members, size):
     assert list(json_items.items(chunks, "log", "entries")) == values
 
 
+def test_items_are_read_as_they_are_needed():
+    """Of a recording of any size, one entry is held at a time."""
+    taken = []
+
+    def chunks():
+        yield b'{"log": {"pages": [], "entries": ['
+        for number in range(100):
+            taken.append(number)
+            yield b'{"a": "' + b"x" * 1_000 + b'"},'
+
+    found = json_items.items(chunks(), "log", "entries")
+    for number in range(50):
+        assert len(next(found)["a"]) == 1_000
+        assert len(taken) <= number + 4
+
+
 @given(st.text(alphabet='[]{}",:12a \n\\'), st.integers(1, 5))
 def test_any_text_is_an_array_or_an_error(text, size):
     chunks = [text[at : at + size].encode() for at in range(0, len(text), size)]
