@@ -63,7 +63,7 @@ def _addresses(plan: Plan, host: str | None = None) -> dict[tuple[int, Any], Non
     """Return family and address of each address of the server, or of the `host` in its place."""
     endpoint, port = plan.route.endpoint(plan.target)
     found = socket.getaddrinfo(
-        host or endpoint, port, plan.route.address_family, socket.SOCK_STREAM
+        host or endpoint, port, family=plan.route.address_family, type=socket.SOCK_STREAM
     )
     return {(family, sockaddr): None for family, _, _, _, sockaddr in found}
 

@@ -1,12 +1,16 @@
 """How connections behave: pauses, requests per connection, bandwidth, addresses."""
 
 import asyncio
+import contextlib
 import json
+import pickle
 import socket
 from collections import Counter
 from itertools import pairwise
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from abench.cli.plan_options import plan_from_options
 from abench.client import connector
@@ -110,6 +114,17 @@ def test_a_think_time(text, think_s):
     else:
         with pytest.raises(ParameterError, match="--think-time"):
             parse_think_time(text)
+
+
+@given(st.text(alphabet="0123456789.smhd-e ainf\u0661", max_size=12))
+@example("1s-")
+@example("-")
+@example("1e400")
+def test_any_text_is_a_think_time_or_refused(text):
+    with contextlib.suppress(ParameterError):
+        shortest, longest = parse_think_time(text)
+        assert 0 <= shortest <= longest <= 3600
+        assert longest > 0
 
 
 # Requests per connection.
@@ -293,7 +308,8 @@ def test_what_does_not_go_together_is_refused(behavior, plan, option):
 
 def test_a_plan_with_a_behavior_can_be_pickled_and_split():
     plan = Plan(url=URL, behavior=Behavior((1, 2), 3, 1_000, follow=True, cookies=True))
-    assert all(part.behavior == plan.behavior for part in plan.split(2))
+    parts = pickle.loads(pickle.dumps(plan)).split(2)
+    assert all(part.behavior == plan.behavior for part in parts)
 
 
 # Addresses.
@@ -303,9 +319,9 @@ def resolving_to(monkeypatch, *addresses):
     """Let every name have these addresses, and each address itself."""
     real = socket.getaddrinfo
 
-    def resolve(host, port, family=0, kind=0):
+    def resolve(host, port, *, family, type):  # noqa: A002
         hosts = [host] if host in addresses else addresses
-        found = [each for one in hosts for each in real(one, port, 0, kind)]
+        found = [each for one in hosts for each in real(one, port, type=type)]
         found = [each for each in found if family in (0, each[0])]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
