@@ -32,6 +32,7 @@ from abench.cli.views import Progress, Tui, View
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
+from abench.report.formats import planned_parts
 from abench.runner import preflight, worker
 from abench.runner.measure import Measurement, Runner
 from abench.stats.parts import Threshold
@@ -160,7 +161,7 @@ def bench(
     compare = ci_options.parse_baseline(baseline, tolerance, plan)
     outputs = Outputs(json, csv, hgrm, html, markdown, junit, prometheus, history, otlp)
     outputs.annotations = ci_options.parse_annotations(annotations)
-    outputs.check(scheduled=plan.schedule is not None)
+    outputs.check(scheduled=plan.schedule is not None, parts=planned_parts(plan))
     view = View(quiet, tui, progress, evaluate)
     view.check()
     if not quiet:

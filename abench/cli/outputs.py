@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,14 @@ from abench.plan import inputs
 from abench.report import text
 from abench.report.destinations import Destination
 from abench.report.extras import check_installed
-from abench.report.formats import FORMATS, Write, check_format, write_history, write_service_hgrm
+from abench.report.formats import (
+    FORMATS,
+    PARTS,
+    Write,
+    check_format,
+    write_history,
+    write_service_hgrm,
+)
 from abench.stats.results import Results
 
 Json = Annotated[
@@ -60,6 +68,7 @@ _WRITERS: dict[str, Write] = {
     **{option: FORMATS[suffix] for option, suffix in _SUFFIXES.items() if suffix in FORMATS},
     "--history": write_history,
     SERVICE: write_service_hgrm,
+    **{f"--csv of {part}": write for part, write in PARTS.items()},
 }
 
 
@@ -85,10 +94,13 @@ class Outputs:
         shown = self.json, self.html, self.markdown, self.junit, self.history, self.otlp
         return any(one is not None for one in shown)
 
-    def check(self, *, scheduled: bool, source: Path | None = None) -> None:
+    def check(
+        self, *, scheduled: bool, parts: Iterable[str] = (), source: Path | None = None
+    ) -> None:
         """Raise ParameterError, before the run, if an output cannot be written.
 
         With a schedule, --hgrm writes two distributions to two files, since the format holds one.
+        Beside its file, --csv writes one for each sort of `parts` that a run has several of.
         The file `source` is only overwritten by the same report as JSON.
         """
         names = {option: getattr(self, option.removeprefix("--")) for option in _SUFFIXES}
@@ -98,6 +110,9 @@ class Outputs:
         hgrm = destinations.get("--hgrm")
         if scheduled and hgrm and hgrm.is_file:
             destinations[SERVICE] = hgrm.sibling("service")
+        table = destinations.get("--csv")
+        if table and table.is_file:
+            destinations |= {f"--csv of {part}": table.sibling(part) for part in parts}
         _check_distinct(destinations, source)
         for option in filter(_SUFFIXES.get, destinations):
             check_format(_SUFFIXES[option], option)

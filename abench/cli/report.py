@@ -18,6 +18,7 @@ from abench.cli.outputs import (
     Prometheus,
 )
 from abench.report import document
+from abench.report.formats import parts_of
 
 SECTIONS = {
     "Examples": (
@@ -54,5 +55,5 @@ def redraw(
     """Print a saved report again, and write it in other formats."""
     outputs = Outputs(json, csv, hgrm, html, markdown, junit, prometheus, history)
     report = document.read_report(file)
-    outputs.check(scheduled=report.response is not None, source=file)
+    outputs.check(scheduled=report.response is not None, parts=parts_of(report), source=file)
     return outputs.write_all(report, OK)

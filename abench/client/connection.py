@@ -186,7 +186,6 @@ class Connection(ReopenedConnection):
         self._parser.reset()
         self._connect_finished()
         if self.sent_at:
-            self._pool.recorder.opened += 1
             self._send()
 
     def eof_received(self, *, orderly: bool = True) -> None:

@@ -263,6 +263,10 @@ class ConnectionPool:
                 self.recorder.recognize_as(parser.status, length)
             expected.head, expected.length, expected.status = head, length, parser.status
 
+    def takes_error(self, _error: BaseException) -> bool:
+        """Count an error that a task of the loop has raised, and return whether it is not ours."""
+        return False
+
     def connection_done(self) -> None:
         """Note that one connection has nothing more to send."""
         self._active -= 1

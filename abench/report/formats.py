@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.plan.plan import Plan
 from abench.report.destinations import Destination
 from abench.stats.latency import latencies_with_waits
 from abench.stats.results import Results
@@ -55,6 +56,38 @@ def _write_hgrm(results: Results, stream: TextIO) -> None:
 def write_service_hgrm(results: Results, stream: TextIO) -> None:
     """Write the service times: with a schedule, beside the response times."""
     _write_distribution(results, "service", stream)
+
+
+def write_stages_csv(results: Results, stream: TextIO) -> None:
+    """Write a row for each stage."""
+    from abench.report.tables import write_stages_csv as write
+
+    write(results, stream)
+
+
+def write_urls_csv(results: Results, stream: TextIO) -> None:
+    """Write a row for each URL."""
+    from abench.report.tables import write_urls_csv as write
+
+    write(results, stream)
+
+
+PARTS: dict[str, Write] = {"stages": write_stages_csv, "urls": write_urls_csv}
+"""What is written beside a file of CSV, if a run has several parts of that sort."""
+
+
+def parts_of(results: Results) -> list[str]:
+    """Return the sorts of parts, as in PARTS, that a run has several of."""
+    return _several(len(results.stages), len(results.by_url))
+
+
+def planned_parts(plan: Plan) -> list[str]:
+    """Return the sorts of parts, as in PARTS, that a run of `plan` can have several of."""
+    return _several(len(plan.stage_ends_s), len(plan.groups))
+
+
+def _several(stages: int, urls: int) -> list[str]:
+    return [name for name, number in zip(PARTS, (stages, urls), strict=True) if number > 1]
 
 
 def _write_distribution(results: Results, which: str, stream: TextIO) -> None:
@@ -117,8 +150,9 @@ def save(results: Results, name: str) -> None:
     """Write a file in the format of its suffix, which is replaced as a whole.
 
     With a schedule, `run.hgrm` has the response times and `run.service.hgrm` beside it the service
-    times. Raises ParameterError if the suffix is unknown or the file cannot be written, and OSError
-    if that fails half way.
+    times. Beside `run.csv` are `run.stages.csv` and `run.urls.csv`, if there are several. Raises
+    ParameterError if the suffix is unknown or the file cannot be written, and OSError if that fails
+    half way.
     """
     suffix = Path(name).suffix.lower()
     if suffix not in FORMATS:
@@ -128,6 +162,9 @@ def save(results: Results, name: str) -> None:
     _write(results, FORMATS[suffix], destination)
     if suffix == ".hgrm" and results.response:
         _write(results, write_service_hgrm, destination.sibling("service"))
+    if suffix == ".csv":
+        for part in parts_of(results):
+            _write(results, PARTS[part], destination.sibling(part))
 
 
 def _write(results: Results, write: Write, destination: Destination) -> None:

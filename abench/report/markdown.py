@@ -7,15 +7,19 @@ mention anybody: values are in code spans, and sentences are escaped.
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TextIO
 
 from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
-from abench.stats import phrases
-from abench.stats.bottleneck import find_bottleneck
+from abench.stats import breakdown, phrases
+from abench.stats.bottleneck import Bottleneck, find_bottleneck
+from abench.stats.breakdown import Row
 from abench.stats.difference import Difference, PlanDifferences, describe_difference
-from abench.stats.latency import PERCENTILES
+from abench.stats.latency import NAMES
 from abench.stats.results import Results, distributions
 from abench.stats.units import byte_size, count, decimal, microseconds
+
+MAX_URLS = 20  # in a table: a file may have a thousand
 
 _FORMATTING = re.compile(r"([\\`*_\[\]<>|~&$])")
 _LINKING = re.compile(r"([@#])")  # GitHub would notify @someone, and link #1
@@ -70,10 +74,15 @@ def _lines(report: Results) -> Iterator[str]:
     yield from _thresholds(report)
     yield from _table(("pages/sec", "received/sec", "succeeded", "failed"), [_figures(report)])
     yield from _latencies(report)
-    yield from _stages(report)
+    for title, names, rows in (
+        ("phase", breakdown.PHASE_NAMES, breakdown.phase_rows(report)),
+        ("stage", breakdown.STAGE_NAMES, breakdown.stage_rows(report)),
+        ("url", breakdown.URL_NAMES, islice(breakdown.url_rows(report), MAX_URLS)),
+    ):
+        yield from _parts(title, names, list(rows))
     yield from _baseline(report)
     yield from _failures(report)
-    yield from _details(report, found.evidence)
+    yield from _details(report, found)
 
 
 def _thresholds(report: Results) -> Iterator[str]:
@@ -93,15 +102,15 @@ def _figures(report: Results) -> tuple[str, ...]:
 def _latencies(report: Results) -> Iterator[str]:
     rows: list[tuple[str, ...]] = []
     for name, latency in distributions(report).items():
-        values = (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
-        rows.append((name, *map(microseconds, values)))
-    yield from _table(("latency", "min", "mean", *PERCENTILES, "max"), rows)
+        rows.append((name, *map(microseconds, latency.values)))
+    yield from _table(("latency", *NAMES), rows)
 
 
-def _stages(report: Results) -> Iterator[str]:
-    rows = [(code(name), *cells) for name, cells in phrases.stage_rows(report)]
-    if rows:
-        yield from _table(("stage", *phrases.STAGE_NAMES), rows)
+def _parts(title: str, names: Sequence[str], parts: Sequence[Row]) -> Iterator[str]:
+    """Yield a table of parts of the run, if there are any."""
+    if parts:
+        rows = [(code(one.label), *one.cells, text(one.outcomes)) for one in parts]
+        yield from _table((title, *names, "outcomes"), rows)
 
 
 def _baseline(report: Results) -> Iterator[str]:
@@ -132,11 +141,12 @@ def _failures(report: Results) -> Iterator[str]:
         yield from (*lines, "")
 
 
-def _details(report: Results, evidence: Iterable[str]) -> Iterator[str]:
-    """Yield how the run was made, folded away."""
+def _details(report: Results, verdict: Bottleneck) -> Iterator[str]:
+    """Yield how the run was made, and what speaks for the verdict, folded away."""
     yield from ("<details><summary>The run</summary>", "")
     yield f"- {text(phrases.describe_load(report))}"
-    yield from (f"- {text(line)}" for line in evidence)
+    yield from (f"- {text(line)}" for line in verdict.evidence)
+    yield from (f"- Try: {text(line)}" for line in verdict.advice)
     if found := report.environment:
         machine = ", ".join(f"{name} {value}" for name, value in found.machine.items())
         versions = ", ".join(f"{name} {value}" for name, value in found.versions.items())

@@ -28,6 +28,12 @@ class GroupStats:
     bytes_received: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
 
+    def record_waits(self, waits: Sequence[tuple[int, int]]) -> None:
+        """Record the requests in flight at the end: time since the start and since due, in us."""
+        self.unfinished = len(waits)
+        self.waits = Histogram.of([wait for wait, _ in waits])
+        self.due_waits = Histogram.of([wait for _, wait in waits])
+
     def merge(self, other: "GroupStats") -> None:
         """Add another part of the same group."""
         counts.merge(self, other)
@@ -65,12 +71,10 @@ class GroupRecorder(OutcomeRecorder):
         taken = GroupStats(
             service=Histogram.of(self.service),
             response=Histogram.of(self.response),
-            waits=Histogram.of([wait for wait, _ in waits]),
-            due_waits=Histogram.of([wait for _, wait in waits]),
             status=self._statuses,
             failures=self._failures,
             bytes_received=self._bytes,
-            unfinished=len(waits),
         )
+        taken.record_waits(waits)
         self._reset()
         return taken

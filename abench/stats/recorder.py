@@ -30,7 +30,6 @@ class Recorder(OutcomeRecorder):
         "_unanswered",
         "followed",
         "handshakes",
-        "opened",
         "phases",
         "retried",
     )
@@ -41,7 +40,6 @@ class Recorder(OutcomeRecorder):
         self.phases = PhaseRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
         self.followed = 0  # redirects, which are no pages
-        self.opened = 0  # connections that were opened for a request
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._sent = 0
         self._request_size = request_size
@@ -108,7 +106,6 @@ class Recorder(OutcomeRecorder):
             retried=self.retried,
             followed=self.followed,
             phases=self.phases.take(),
-            opened=self.opened,
             handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
@@ -117,7 +114,7 @@ class Recorder(OutcomeRecorder):
         self._reset()
         self._reasons = Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
-        self.retried = self.opened = self.followed = 0
+        self.retried = self.followed = 0
         return taken
 
     def _take_sent(self) -> int:
