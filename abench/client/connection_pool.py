@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import random
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -86,7 +87,7 @@ class ConnectionPool:
         self.buffer = bytearray(_READ_SIZE)  # what was just received, on any connection
         self.view = memoryview(self.buffer)
         self.workload = plan.workload()
-        only = self.workload.only
+        only = None if plan.behavior.is_user else self.workload.only
         self.recorder = Recorder(len(only.request.encode(0)) if only else 0)
         # A plan whose requests are all alike has no groups: the run's own counts are theirs.
         count = len(plan.groups)
@@ -99,6 +100,8 @@ class ConnectionPool:
         self.excluded = 0  # requests that were in flight when counting began
         self.limit_us = round(plan.timeout_s * 1e6)
         self.running = False
+        self.thinking = 0  # connections that pause between requests, as users do
+        self.random = random.Random(plan.part)  # noqa: S311 - for these pauses
         self.scheduler: Scheduler | None = None
         if plan.schedule:
             loop = asyncio.get_running_loop()
@@ -114,8 +117,12 @@ class ConnectionPool:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a response or a connection is awaited: with a schedule, all may be idle."""
-        return not self.scheduler or self.scheduler.free_count < self._active
+        """Whether a response or a connection is awaited.
+
+        With a schedule all may be idle, and all users may think.
+        """
+        idle = self.scheduler.free_count if self.scheduler else self.thinking
+        return idle < self._active
 
     @property
     def responses(self) -> int:
