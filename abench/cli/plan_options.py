@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Unpack, get_type_hints
 
@@ -41,7 +42,7 @@ def with_run_options(command: Command) -> Callable[..., int]:
     def with_shared(**given: Any) -> int:
         values = {name: given.pop(name) for name in types}
         options: Any = {name: value for name, value in values.items() if _is_given(value)}
-        return command(lambda url: plan_from_options(url, **options), **given)
+        return command(partial(plan_from_options, **options), **given)
 
     with_shared.__doc__ = command.__doc__
     with_shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
