@@ -2,10 +2,12 @@
 
 import io
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 from abench.cli.exit_codes import INTERNAL
 from abench.cli.options import REPORTS, declare
@@ -66,7 +68,7 @@ class Outputs:
         hgrm = destinations.get("--hgrm")
         if scheduled and hgrm and hgrm.is_file:
             destinations[SERVICE] = hgrm.sibling("service")
-        _check_distinct(destinations, source)
+        check_distinct(destinations, source)
         if self.html is not None:
             from abench.report.html import check_available
 
@@ -80,17 +82,20 @@ class Outputs:
         first, so that a closed pipe does not lose one. Errors are printed, one line each.
         """
         destinations = sorted(self.destinations.items(), key=lambda each: each[1].is_stdout)
-        written = [_write_one(report, option, destination) for option, destination in destinations]
+        written = [
+            write_one(option, destination, partial(_WRITERS[option], report))
+            for option, destination in destinations
+        ]
         piped = any(destination.is_stdout for _, destination in destinations)
         text.write_text(report, sys.stderr if piped else sys.stdout)
         return code if all(written) else code or INTERNAL
 
 
-def _write_one(report: Results, option: str, destination: Destination) -> bool:
+def write_one(option: str, destination: Destination, write: Callable[[TextIO], object]) -> bool:
     """Write one output; on failure print the reason and return False, so that others follow."""
     rendered = io.StringIO()
     try:
-        _WRITERS[option](report, rendered)
+        write(rendered)
         destination.save(rendered.getvalue())
     except BrokenPipeError:  # the reader has stopped
         return True
@@ -105,7 +110,7 @@ def _write_one(report: Results, option: str, destination: Destination) -> bool:
     return True
 
 
-def _check_distinct(destinations: dict[str, Destination], source: Path | None) -> None:
+def check_distinct(destinations: dict[str, Destination], source: Path | None = None) -> None:
     """Raise ParameterError if one file would overwrite another."""
     owners: dict[object, str] = {}
     for option, destination in destinations.items():

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Unpack, get_type_hints
 
@@ -26,14 +26,27 @@ _PLAN_FIELDS = (
 _FILES = ("cacert", "cert", "key")
 _NEVER_EMPTY = ("method", "stages", "sni", *_FILES)
 
-Command = Callable[Concatenate[Callable[[list[str]], Plan], ...], int]
+
+@dataclass(frozen=True, slots=True)
+class GivenOptions:
+    """The options of a load test that the user gave; called with URLs, it returns their Plan."""
+
+    options: RunOptions
+
+    def __call__(self, url: list[str], **instead: Unpack[RunOptions]) -> Plan:
+        """Return the Plan, with other options for some; raises ParameterError."""
+        options: RunOptions = {**self.options, **instead}
+        return plan_from_options(url, **options)
+
+
+Command = Callable[Concatenate[GivenOptions, ...], int]
 
 
 def with_run_options(command: Command) -> Callable[..., int]:
     """Add the options of a load test to a command.
 
-    The command is called with a function that returns the Plan for a list of URLs, and with its own
-    arguments.
+    The command is called with GivenOptions, a function that returns the Plan for a list of URLs,
+    and with its own arguments.
     """
     types = get_type_hints(RunOptions, include_extras=True)
     shared = [_parameter(name, hint) for name, hint in types.items()]
@@ -42,7 +55,7 @@ def with_run_options(command: Command) -> Callable[..., int]:
     def with_shared(**given: Any) -> int:
         values = {name: given.pop(name) for name in types}
         options: Any = {name: value for name, value in values.items() if _is_given(value)}
-        return command(partial(plan_from_options, **options), **given)
+        return command(GivenOptions(options), **given)
 
     with_shared.__doc__ = command.__doc__
     with_shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -36,7 +36,7 @@ def measure(  # noqa: PLR0913 - each is another source of figures
     environment = _read_environment(plan, arguments) if with_environment else None
     kernel = None if runner else procfs.read_tcp_counters()
     is_local = False if runner else _is_local(plan)
-    pids = (set(server_pids) or _server_pids(plan)) if is_local else set()
+    pids = (set(server_pids) or _listening_pids(plan)) if is_local else set()
 
     def watch(summary: Summary, elapsed_s: float) -> None:
         server.sample()
@@ -93,7 +93,12 @@ def _is_local(plan: Plan) -> bool | None:
     )
 
 
-def _server_pids(plan: Plan) -> set[int]:
+def server_pids_of(plan: Plan) -> set[int]:
+    """Return the processes of a server on this machine, as far as this user may see them."""
+    return _listening_pids(plan) if _is_local(plan) else set()
+
+
+def _listening_pids(plan: Plan) -> set[int]:
     if plan.route.unix is not None:
         return set()
     return procfs.listening_pids(plan.target.port)

@@ -1,211 +1,198 @@
-"""The highest rate at which a server keeps what it promises: steps, and what they say together."""
+"""The highest rate at which a server holds what it promises: steps, and what they say together."""
 
-import math
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from enum import Enum
 
-from abench.errors import ParameterError
-from abench.stats.bottleneck import find_bottleneck
+from abench.stats.capacity_cause import OF_THE_CLIENT, Cause, find_cause
 from abench.stats.capacity_search import Interval
+from abench.stats.objective import Objective, strictest
 from abench.stats.results import Results
-from abench.stats.thresholds import Condition
-from abench.stats.units import decimal, microseconds, plural
+from abench.stats.units import decimal
 
-NEAR_THE_CLIENT = 0.8  # of the rate that this client can reach: beyond it, it may be the limit
-_BEYOND = 10  # requests slower than a percentile, for the percentile to mean something
-_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
+NEAR_THE_CLIENT = 0.8
+"""Of the rate that this client can reach: beyond it, it may be the limit."""
+_ODD = 1.15
+"""A step that held so far above the interval, or did not so far below it, contradicts the others:
+beyond it M/D/1 and M/M/4 hold, or not, in all but a few of 1,000 steps."""
 
 
-class Objective(NamedTuple):
-    """What has to hold, as `p99<50ms`."""
+class Outcome(Enum):
+    """How a search has ended, as a word for programs."""
 
-    condition: Condition
+    FOUND = "found"
+    NO_RATE_HOLDS = "no-rate-holds"
+    EVERY_RATE_HOLDS = "every-rate-holds"
+    CLIENT = "client"
+    NOTHING = "nothing"
 
-    @classmethod
-    def parse(cls, text: str) -> "Objective":
-        """Return an objective; raises ParameterError."""
-        try:
-            return cls(Condition.parse(text))
-        except ParameterError as error:
-            reason = error.reason.replace("p99>50ms or errors>0.1%", "p99<50ms or errors<0.1%")
-            raise ParameterError("--slo", reason.replace("condition", "objective")) from None
 
-    def broken(self, report: Results) -> str:
-        """Return how a run breaks it, as `p99 was 61.2 ms`; "" if it holds."""
-        evaluated = self.condition.evaluate(report)
-        # A condition of --fail-if fails where it is true; so does one that cannot be measured.
-        is_measured = evaluated.measured != "-"
-        if is_measured and evaluated.failed:
-            return ""
-        return f"{self.condition.metric} was {evaluated.measured if is_measured else 'unknown'}"
+class End(Enum):
+    """Why no further step was made, as a word for programs."""
 
-    @property
-    def needed_requests(self) -> int:
-        """How many requests a step must have for it to mean something."""
-        found = _PERCENTILE.fullmatch(self.condition.metric)
-        share = 1 - float(found[1]) / 100 if found else 0.5
-        return math.ceil(_BEYOND / share)
-
-    @property
-    def limit_s(self) -> float | None:
-        """The time that it allows to a response, in seconds; None if it is about something else."""
-        units = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-        unit = self.condition.unit
-        return self.condition.value * units[unit] if unit in units else None
+    SURE = "sure"
+    TIME = "time"
+    BOUND = "bound"
+    SIGNAL = "signal"
+    UNREACHABLE = "unreachable"
+    FAULT = "fault"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A run at one rate. broken: how each objective that did not hold was broken."""
+    """A run at one rate.
+
+    offered and achieved are rates of requests that were due and of those that were started;
+    pages_per_sec is that of successes. broken: how each objective that did not hold was broken.
+    beyond, allowed: the requests beyond the objective that is closest to its limit, and how many
+    may be. stress: how close, 1 at the limit.
+    """
 
     offered: float
     achieved: float
+    pages_per_sec: float
+    duration_s: float
+    connections: int
+    mean_us: float | None
     p50_us: int | None
     p99_us: int | None
     error_share: float
     broken: tuple[str, ...]
-    limiter: str
-    reason: str
+    metrics: tuple[str, ...]
+    beyond: float
+    allowed: float
+    cause: Cause
 
     @property
     def held(self) -> bool:
         """Whether all objectives held."""
         return not self.broken
 
+    @property
+    def power(self) -> float:
+        """Successes per second by the mean time of a response: highest at the knee."""
+        return self.pages_per_sec / self.mean_us if self.mean_us and self.held else 0.0
+
     @classmethod
     def of(cls, report: Results, objectives: Sequence[Objective]) -> "Step":
-        """Return what a run with a schedule says of the objectives."""
-        broken = [found for one in objectives if (found := one.broken(report))]
+        """Return what a run at a rate says of the objectives."""
+        broken = {one.text: found for one in objectives if (found := one.broken(report))}
         schedule = report.schedule
+        count = strictest(report, objectives)
         if schedule and not schedule.is_met:
-            broken.append(f"only {decimal(schedule.achieved)} requests/s were sent")
+            broken["rate"] = f"only {decimal(schedule.achieved)}/s could be sent"
+            count = count._replace(beyond=max(count.allowed, 1.0) * 1e6)
         times = report.response or report.service
-        bottleneck = find_bottleneck(report)
         return cls(
-            schedule.offered if schedule else report.pages_per_sec,
-            schedule.achieved if schedule else report.pages_per_sec,
-            times.percentiles["p50"],
-            times.percentiles["p99"],
-            report.error_share or 0.0,
-            tuple(broken),
-            bottleneck.limiter,
-            bottleneck.sentence,
+            offered=schedule.offered if schedule else report.pages_per_sec,
+            achieved=schedule.achieved if schedule else report.pages_per_sec,
+            pages_per_sec=report.pages_per_sec,
+            duration_s=report.duration_s,
+            connections=report.plan.connections,
+            mean_us=times.mean,
+            p50_us=times.percentiles["p50"],
+            p99_us=times.percentiles["p99"],
+            error_share=report.error_share or 0.0,
+            broken=tuple(broken.values()),
+            metrics=tuple(broken),
+            beyond=count.beyond,
+            allowed=count.allowed,
+            cause=find_cause(report),
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capacity:
-    """What a search has found. steps: in the order in which they were made.
+    """What a search has found.
 
-    unloaded_per_sec: the rate of a closed loop before the search; client_per_sec: that which this
-    client reaches with a server that does nothing, None if it was not measured.
+    interval: None before the first step. steps: in the order in which they were made. bounds: the
+    lowest and the highest rate of the search. closed_loop_per_sec: the rate of a closed loop before
+    it. client_per_sec: that which this client reaches with a server that does nothing, None if it
+    was not measured. limit_s: the seconds that the search was allowed. stopped_by: the number of
+    the signal that stopped it. problem: what ended it, if the server or abench itself did.
     """
 
     url: str
     objectives: tuple[str, ...]
-    interval: Interval
-    steps: tuple[Step, ...]
-    closed_loop_per_sec: float
+    arrivals: str
+    limit_s: float
+    interval: Interval | None = None
+    steps: tuple[Step, ...] = ()
+    bounds: tuple[float, float] = (0.0, 0.0)
+    closed_loop_per_sec: float | None = None
     client_per_sec: float | None = None
-    is_complete: bool = True
+    end: End = End.SURE
     stopped_by: int | None = None
-    reaches_top: bool = False
-    reaches_bottom: bool = False
+    problem: str = ""
 
     @property
-    def first_broken(self) -> Step | None:
-        """The step at the lowest rate above the capacity that did not hold."""
-        above = [s for s in self.steps if not s.held and s.offered >= self.interval.middle]
-        others = [s for s in self.steps if not s.held]
-        return min(above or others, key=lambda one: one.offered, default=None)
+    def outcome(self) -> Outcome:
+        """How the search has ended."""
+        if self.interval is None:
+            return Outcome.NOTHING
+        if not any(step.held for step in self.steps):
+            return Outcome.NO_RATE_HOLDS
+        if all(step.held for step in self.steps):
+            return Outcome.EVERY_RATE_HOLDS
+        cause = self.why
+        if cause and cause.cause.limiter in OF_THE_CLIENT:
+            return Outcome.CLIENT
+        return Outcome.FOUND
 
     @property
-    def is_of_the_client(self) -> bool:
-        """Whether the client may be the limit."""
-        known = self.client_per_sec
-        return known is not None and self.interval.middle > NEAR_THE_CLIENT * known
+    def above(self) -> list[Step]:
+        """The steps above the capacity that did not hold, by their rates; all, if none is above."""
+        broken = sorted((s for s in self.steps if not s.held), key=lambda one: one.offered)
+        middle = self.interval.middle if self.interval else 0.0
+        return [step for step in broken if step.offered >= middle] or broken
 
-    def sentences(self) -> list[str]:
-        """Return the answer, a sentence each."""
-        return [*self._answer(), *self._why(), *self._doubts()]
+    @property
+    def why(self) -> Step | None:
+        """The lowest step above the capacity that was limited as most of them were."""
+        above = self.above
+        if not above:
+            return None
+        [(limiter, _)] = Counter(step.cause.limiter for step in above).most_common(1)
+        return next(step for step in above if step.cause.limiter == limiter)
 
-    def _answer(self) -> list[str]:
-        low, middle, high = map(decimal, self.interval)
-        if self.reaches_bottom and self.steps and not any(step.held for step in self.steps):
-            slowest = min(step.offered for step in self.steps)
-            return [f"Not even {decimal(slowest)} requests/s hold {self._objectives()}."]
-        if self.reaches_top and all(step.held for step in self.steps):
-            return [f"More than {low} requests/s: no rate was found that breaks an objective."]
-        sure = f"95 % sure it is between {low} and {high}"
-        return [f"{middle} requests/s hold {self._objectives()}: {sure}."]
+    @property
+    def highest_held(self) -> float:
+        """The highest rate at which a step held, 0 if none did."""
+        return max((step.offered for step in self.steps if step.held), default=0.0)
 
-    def _objectives(self) -> str:
-        return " and ".join(self.objectives)
+    @property
+    def at_least(self) -> float:
+        """The rate that is surely held, in requests per second; 0 if none is known."""
+        if self.outcome in {Outcome.FOUND, Outcome.CLIENT} and self.interval:
+            return self.interval.low
+        return self.highest_held
 
-    def _why(self) -> list[str]:
-        step = self.first_broken
-        if step is None:
+    @property
+    def knee(self) -> Step | None:
+        """The step with the most successes per second by the mean time of a response.
+
+        Kleinrock's power: beyond it, response times grow faster than the rate. None if no step
+        held, or if the first one is it: it was too far up then.
+        """
+        by_rate = sorted(self.steps, key=lambda one: one.offered)
+        found = max(by_rate, key=lambda one: one.power, default=None)
+        return found if found and found.power and found is not by_rate[0] else None
+
+    @property
+    def odd(self) -> list[Step]:
+        """The steps that contradict the others: something has disturbed the server, or helped."""
+        if self.interval is None or self.outcome is not Outcome.FOUND:
             return []
-        return [f"At {decimal(step.offered)}/s {', '.join(step.broken)}. {step.reason}"]
+        low, high = self.interval.low / _ODD, self.interval.high * _ODD
+        return [
+            step
+            for step in self.steps
+            if (step.held and step.offered > high) or (not step.held and step.offered < low)
+        ]
 
-    def _doubts(self) -> list[str]:
-        doubts = []
-        if not self.is_complete:
-            doubts.append(f"The search ended early, after {plural(len(self.steps), 'step')}.")
-        if self.is_of_the_client:
-            reached = decimal(self.client_per_sec or 0.0)
-            doubts.append(
-                f"This client reaches {reached}/s with a server that does nothing: it may be the "
-                "limit."
-            )
-        return doubts
-
-    def document(self) -> dict[str, object]:
-        """Return everything as JSON has it."""
-        return {
-            "schema": 1,
-            "url": self.url,
-            "objectives": list(self.objectives),
-            "capacity_per_sec": self.interval.middle,
-            "low_per_sec": self.interval.low,
-            "high_per_sec": self.interval.high,
-            "confidence": 0.95,
-            "complete": self.is_complete,
-            "above_range": self.reaches_top,
-            "below_range": self.reaches_bottom,
-            "closed_loop_per_sec": self.closed_loop_per_sec,
-            "client_per_sec": self.client_per_sec,
-            "sentences": self.sentences(),
-            "steps": [
-                {
-                    "offered_per_sec": step.offered,
-                    "achieved_per_sec": step.achieved,
-                    "p50_us": step.p50_us,
-                    "p99_us": step.p99_us,
-                    "error_share": step.error_share,
-                    "held": step.held,
-                    "broken": list(step.broken),
-                    "limiter": step.limiter,
-                }
-                for step in self.steps
-            ],
-        }
-
-    def table(self) -> list[tuple[str, ...]]:
-        """Return the steps by their rates, as they are shown, the names of columns first."""
-        rows: list[tuple[str, ...]] = [("offered/s", "achieved/s", "p50", "p99", "errors", "")]
-        for step in sorted(self.steps, key=lambda one: one.offered):
-            errors = f"{100 * step.error_share:.2g} %" if step.error_share else "0"
-            rows.append(
-                (
-                    decimal(step.offered),
-                    decimal(step.achieved),
-                    microseconds(step.p50_us),
-                    microseconds(step.p99_us),
-                    errors,
-                    "held" if step.held else ", ".join(step.broken),
-                )
-            )
-        return rows
+    @property
+    def is_near_the_client(self) -> bool:
+        """Whether the capacity is close to what this client can reach at all."""
+        known = self.client_per_sec
+        return bool(known and self.interval and self.interval.middle > NEAR_THE_CLIENT * known)

@@ -11,14 +11,17 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-_NEEDED = 4
-"""Measurements: three coefficients, and one to see how well they fit."""
+NEEDED = 4
+"""Different numbers of connections: three coefficients, and one to see how well they fit."""
+_OPTIONAL = ((1, 2), (1,), (2,), ())
+"""The terms of b and c, which may be left out."""
 
 
 class Scalability(NamedTuple):
     """The coefficients of the law, and how well it fits.
 
-    fit: the share of the variance of n / X that it explains, 1 at most.
+    per_connection: a, in requests per second. contention: b. coherency: c. fit: the share of the
+    variance of n / X that it explains, 1 at most.
     """
 
     per_connection: float
@@ -27,7 +30,7 @@ class Scalability(NamedTuple):
     fit: float
 
     def rate(self, connections: float) -> float:
-        """Return the rate that it says."""
+        """Return the rate that it says, in requests per second."""
         n = connections
         return (
             self.per_connection * n / (1 + self.contention * (n - 1) + self.coherency * n * (n - 1))
@@ -38,55 +41,66 @@ class Scalability(NamedTuple):
         """The number of connections with the highest rate; infinite where it only grows."""
         if not self.coherency:
             return math.inf
-        return math.sqrt(max(0.0, 1 - self.contention) / self.coherency)
+        return max(1.0, math.sqrt(max(0.0, 1 - self.contention) / self.coherency))
+
+    @property
+    def ceiling(self) -> float:
+        """The rate that no number of connections exceeds; infinite where nothing hinders it."""
+        if self.coherency:
+            return self.rate(self.peak)
+        return self.per_connection / self.contention if self.contention else math.inf
 
 
 def fit_scalability(measured: Iterable[tuple[int, float]]) -> Scalability | None:
-    """Return the law that fits connections and their rates best; None for fewer than 4 of them.
+    """Return the law that fits connections and their rates best.
 
-    n / X is linear in 1 / a, b / a and c / a: they are the least squares of it, each weighted by
-    X / n so that all measurements count by their relative error. None of them can be below 0: a
-    term that would be is left out.
+    None for fewer than 4 different numbers of connections, or where none fits. n / X is linear in
+    1 / a, b / a and c / a: these are least squares, weighted by X / n so that all measurements
+    count by their relative error. None can be below 0: of the four laws with and without b and c,
+    the best one whose terms are not.
     """
     points = [(n, rate) for n, rate in measured if rate > 0]
-    if len({n for n, _ in points}) < _NEEDED:
+    if len({n for n, _ in points}) < NEEDED:
         return None
-    terms = [0, 1, 2]
-    while True:
-        found = _least_squares(points, terms)
-        negative = [term for term, value in zip(terms, found, strict=True) if value < 0 and term]
-        if not negative:
-            break
-        terms.remove(min(negative, key=lambda term: found[terms.index(term)]))
-    values = dict(zip(terms, found, strict=True))
-    slowness = values[0]
-    if slowness <= 0:
+    laws = [law for terms in _OPTIONAL if (law := _law(points, (0, *terms)))]
+    return min(laws, key=lambda law: _squares(points, law), default=None)
+
+
+def _law(points: Sequence[tuple[int, float]], terms: Sequence[int]) -> Scalability | None:
+    """Return the law of these terms that fits best; None if one of them would be below 0."""
+    found = _least_squares(points, terms)
+    if found is None or found[0] <= 0 or min(found) < 0:
         return None
-    contention, coherency = (values.get(term, 0.0) / slowness for term in (1, 2))
-    law = Scalability(1 / slowness, contention, coherency, 0.0)
+    slowness, contention, coherency = (
+        dict(zip(terms, found, strict=True)).get(n, 0.0) for n in range(3)
+    )
+    law = Scalability(1 / slowness, contention / slowness, coherency / slowness, 0.0)
     return law._replace(fit=_explained(points, law))
 
 
-def _columns(n: int) -> tuple[float, float, float]:
-    return 1.0, n - 1.0, n * (n - 1.0)
-
-
-def _least_squares(points: Sequence[tuple[int, float]], terms: Sequence[int]) -> list[float]:
-    rows = [([_columns(n)[term] * rate / n for term in terms], 1.0) for n, rate in points]
+def _least_squares(points: Sequence[tuple[int, float]], terms: Sequence[int]) -> list[float] | None:
+    """Return the factor of each term, by the normal equations; None if they have no solution."""
+    rows = [
+        [(1.0, n - 1.0, n * (n - 1.0))[term] * rate / n for term in terms] for n, rate in points
+    ]
     matrix = [
-        [sum(row[i] * row[j] for row, _ in rows) for j in range(len(terms))]
-        + [sum(row[i] * wanted for row, wanted in rows)]
+        [
+            *(sum(row[i] * row[j] for row in rows) for j in range(len(terms))),
+            sum(r[i] for r in rows),
+        ]
         for i in range(len(terms))
     ]
     return _solve(matrix)
 
 
-def _solve(matrix: list[list[float]]) -> list[float]:
+def _solve(matrix: list[list[float]]) -> list[float] | None:
     """Return the solution of linear equations, by Gauss's elimination with pivots."""
     size = len(matrix)
     for step in range(size):
         pivot = max(range(step, size), key=lambda row: abs(matrix[row][step]))
         matrix[step], matrix[pivot] = matrix[pivot], matrix[step]
+        if not matrix[step][step]:
+            return None
         for row in range(size):
             if row != step:
                 factor = matrix[row][step] / matrix[step][step]
@@ -95,6 +109,11 @@ def _solve(matrix: list[list[float]]) -> list[float]:
                     for value, of_step in zip(matrix[row], matrix[step], strict=True)
                 ]
     return [matrix[row][size] / matrix[row][row] for row in range(size)]
+
+
+def _squares(points: Sequence[tuple[int, float]], law: Scalability) -> float:
+    """Return the sum of the squares of relative errors."""
+    return sum((rate / law.rate(n) - 1) ** 2 for n, rate in points)
 
 
 def _explained(points: Sequence[tuple[int, float]], law: Scalability) -> float:
