@@ -4,22 +4,24 @@ docs/abench-capacity.schema.json describes it. Within a schema number, keys are 
 """
 
 import json
+import math
 from typing import Any, TextIO
 
-from abench.report.capacity_text import sentences
-from abench.stats.capacity import Capacity, Outcome, Step
-from abench.stats.capacity_search import CONFIDENCE
+from abench.report import capacity_text, scaling_text
+from abench.stats.capacity import Capacity, Step
+from abench.stats.capacity_cause import Cause
+from abench.stats.capacity_search import CONFIDENCE, Interval
 from abench.stats.environment import Environment
+from abench.stats.scaling import Point, Scaling
 
 SCHEMA = "abench-capacity-1"
 
 
-def to_document(found: Capacity, environment: Environment) -> dict[str, Any]:
+def to_document(found: Capacity | Scaling, environment: Environment) -> dict[str, Any]:
     """Return it as JSON data."""
-    is_known = found.outcome in {Outcome.FOUND, Outcome.CLIENT}
-    interval = found.interval if is_known else None
     return {
         "schema": SCHEMA,
+        "by": "rate" if isinstance(found, Capacity) else "connections",
         "environment": {
             "command": list(environment.command),
             "started_at": environment.started_at,
@@ -28,21 +30,72 @@ def to_document(found: Capacity, environment: Environment) -> dict[str, Any]:
         },
         "url": found.url,
         "objectives": list(found.objectives),
-        "arrivals": found.arrivals,
-        "outcome": found.outcome.value,
-        "capacity_per_sec": interval and interval.middle,
-        "interval_per_sec": interval and {"low": interval.low, "high": interval.high},
-        "at_least_per_sec": found.at_least,
+        **(_capacity(found) if isinstance(found, Capacity) else _scaling(found)),
         "confidence": CONFIDENCE,
         "end": found.end.value,
         "stopped_by_signal": found.stopped_by,
         "problem": found.problem or None,
-        "sentences": sentences(found),
+        "client_per_sec": found.client_per_sec,
+    }
+
+
+def _capacity(found: Capacity) -> dict[str, Any]:
+    return {
+        "arrivals": found.arrivals,
+        "outcome": found.outcome.value,
+        **_answer(found.interval if found.is_known else None),
+        "at_least_per_sec": found.at_least,
         "limiter": found.why.cause.limiter if found.why else None,
         "knee_per_sec": found.knee.offered if found.knee else None,
         "closed_loop_per_sec": found.closed_loop_per_sec,
-        "client_per_sec": found.client_per_sec,
+        "sentences": capacity_text.sentences(found),
         "steps": [_step(step) for step in found.steps],
+    }
+
+
+def _scaling(found: Scaling) -> dict[str, Any]:
+    law = found.law
+    return {
+        **_answer(found.interval),
+        "connections": found.best or None,
+        "law": law
+        and {
+            "per_connection_per_sec": law.per_connection,
+            "contention": law.contention,
+            "coherency": law.coherency,
+            "peak_connections": None if math.isinf(law.peak) else law.peak,
+            "fit": law.fit,
+        },
+        "objectives_held_up_to": found.widest_held if found.objectives else None,
+        "sentences": scaling_text.sentences(found),
+        "points": [_point(point) for point in found.points],
+    }
+
+
+def _answer(interval: Interval | None) -> dict[str, Any]:
+    return {
+        "capacity_per_sec": interval and interval.middle,
+        "interval_per_sec": interval and {"low": interval.low, "high": interval.high},
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "connections": point.connections,
+        "pages_per_sec": point.pages_per_sec,
+        "p50_us": point.p50_us,
+        "p99_us": point.p99_us,
+        "error_share": point.error_share,
+        "broken": list(point.broken),
+        **_cause(point.cause),
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "limiter": cause.limiter,
+        "client_cores": cause.client_cores,
+        "server_cores": cause.server_cores,
     }
 
 
@@ -59,13 +112,11 @@ def _step(step: Step) -> dict[str, Any]:
         "error_share": step.error_share,
         "held": step.held,
         "broken": list(step.broken),
-        "limiter": step.cause.limiter,
-        "client_cores": step.cause.client_cores,
-        "server_cores": step.cause.server_cores,
+        **_cause(step.cause),
     }
 
 
-def write_json(found: Capacity, environment: Environment, stream: TextIO) -> None:
+def write_json(found: Capacity | Scaling, environment: Environment, stream: TextIO) -> None:
     """Write it to `stream` as one JSON object."""
     json.dump(to_document(found, environment), stream, indent=2)
     stream.write("\n")

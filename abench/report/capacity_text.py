@@ -2,11 +2,43 @@
 
 import signal
 from collections.abc import Iterator
+from importlib import import_module
 
+from abench.report.answer import Answer
 from abench.stats.capacity import Capacity, End, Outcome, Step
+from abench.stats.scaling import Scaling
 from abench.stats.units import decimal, duration, microseconds, plural, significant
 
-STEP_NAMES = ("offered/s", "achieved/s", "p50", "p99", "errors", "server CPU", "")
+STEP_NAMES = ("offered/s", "achieved/s", "p50", "p99", "errors", "server", "")
+
+
+def describe(found: Capacity) -> Answer:
+    """Return what is shown of a search."""
+    return Answer(
+        f"Capacity of {found.url}",
+        " and ".join(found.objectives),
+        found.outcome is Outcome.FOUND,
+        sentences(found),
+        list(_figures(found)),
+        STEP_NAMES,
+        table(found),
+        lambda: import_module("abench.report.capacity_plots").plots(found),
+    )
+
+
+def _figures(found: Capacity) -> Iterator[tuple[str, str]]:
+    if found.is_known and found.interval:
+        low, middle, high = map(rounded, found.interval)
+        yield "requests/s", middle
+        yield "95 % sure", f"{low} to {high}"
+    else:
+        yield "at least", rounded(found.at_least)
+    if found.knee:
+        yield "knee", f"{rounded(found.knee.offered)}/s"
+        yield "p99 at the knee", microseconds(found.knee.p99_us)
+    if found.client_per_sec:
+        yield "this client", f"{rounded(found.client_per_sec)}/s"
+    yield "steps", str(len(found.steps))
 
 
 def rounded(rate: float) -> str:
@@ -60,14 +92,19 @@ _ENDS = {
 }
 
 
-def _doubts(found: Capacity) -> Iterator[str]:
+def describe_end(found: Capacity | Scaling, noun: str, number: int) -> Iterator[str]:
+    """Yield a sentence if a search ended before it was sure, after a number of steps or runs."""
     if template := _ENDS.get(found.end):
         yield template.format(
             limit=duration(found.limit_s),
-            steps=plural(len(found.steps), "step"),
+            steps=plural(number, noun),
             signal=signal.Signals(found.stopped_by).name if found.stopped_by else "",
             problem=found.problem,
         )
+
+
+def _doubts(found: Capacity) -> Iterator[str]:
+    yield from describe_end(found, "step", len(found.steps))
     if odd := found.odd:
         rates = ", ".join(f"{rounded(step.offered)}/s" for step in odd)
         share = f"{len(odd)} of {plural(len(found.steps), 'step')}"

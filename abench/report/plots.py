@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -51,7 +52,7 @@ _STYLE: dict[Any, Any] = {
 # Salt, inches, and font size in points. The page shows the one whose text gets 11 to 16 pixels
 # high, on screens 320 pixels wide or more.
 _BROAD, _NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
-_TIGHT: dict[str, float] = {
+TIGHT: dict[str, float] = {
     "columnspacing": 1.0,
     "handlelength": 1.4,
     "handletextpad": 0.4,
@@ -66,17 +67,22 @@ Draw = Callable[[Results, Axes], None]
 def plots(report: Results) -> list[tuple[str, str, str, str]]:
     """Return for each plot its title, caption, broad SVG and narrow SVG."""
     return [
-        (title(report), caption(report), _svg(draw, report, *_BROAD), _svg(draw, report, *_NARROW))
+        (title(report), caption(report), *draw_both(partial(draw, report)))
         for title, caption, draw in PLOTS
         if report.series or draw is _spectrum
     ]
 
 
-def _svg(draw: Draw, report: Results, salt: str, size: tuple[float, float], font_size: int) -> str:
+def draw_both(draw: Callable[[Axes], None]) -> tuple[str, str]:
+    """Return a plot as broad SVG and as narrow SVG, which a page shows on a phone."""
+    return _svg(draw, *_BROAD), _svg(draw, *_NARROW)
+
+
+def _svg(draw: Callable[[Axes], None], salt: str, size: tuple[float, float], font_size: int) -> str:
     """Draw a plot; the salt makes its element ids unique on the page."""
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": font_size}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(report, figure.subplots())
+        draw(figure.subplots())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return _styled(stream.getvalue())
@@ -112,7 +118,7 @@ def _rates(report: Results, axes: Axes) -> None:
         failed = [one.failed / one.length_s if one.length_s else 0 for one in report.series]
         axes.plot(at, failed, marks + "--", color=BAD, label="failures")
     if len(axes.lines) > 1:
-        axes.legend(ncols=3, loc="upper right", **_TIGHT)
+        axes.legend(ncols=3, loc="upper right", **TIGHT)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
@@ -155,15 +161,16 @@ def _latencies(report: Results, axes: Axes) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(top=high * (high / low) ** 0.25)  # space for the legend
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,)))
-    _format_time_axis(axes)
-    axes.legend(ncols=3, loc="upper right", **_TIGHT)
+    format_time_axis(axes)
+    axes.legend(ncols=3, loc="upper right", **TIGHT)
 
 
 def _latencies_caption(report: Results) -> str:
     return f"{_kind(report)} of the successes of each second, on a logarithmic scale."
 
 
-def _format_time_axis(axes: Axes) -> None:
+def format_time_axis(axes: Axes) -> None:
+    """Let the vertical axis show microseconds with their units."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: microseconds(value)))
     axes.yaxis.set_minor_formatter("")
 
@@ -186,7 +193,7 @@ def _spectrum(report: Results, axes: Axes) -> None:
     axes.set_xlim(1, max(10.0, 1.1 * max((h.count for _, h, _, _ in curves), default=1)))
     axes.set_xlabel("% of responses as fast or faster")
     axes.set_ylim(bottom=0)
-    _format_time_axis(axes)
+    format_time_axis(axes)
     if len(curves) > 1 and any(histogram.counts for _, histogram, _, _ in curves):
         axes.legend(loc="best")
 

@@ -12,6 +12,7 @@ from abench.stats.capacity import Capacity, End, Step
 from abench.stats.capacity_search import CapacitySearch
 from abench.stats.objective import Objective
 from abench.stats.results import Results
+from abench.stats.scaling import Point
 
 PROBE_S = 2.0
 _PROBE_CONNECTIONS = 64
@@ -55,13 +56,59 @@ class Bounds:
 class Tools(NamedTuple):
     """What a search uses of the world, each of which a test can replace.
 
-    watch is told of each step; stopped_by returns the number of the signal that has come, or None.
+    watch is told of each step, and watch_point of each closed loop of find_scaling; stopped_by
+    returns the number of the signal that has come, or None.
     """
 
     watch: Watch = lambda _step, _search: None
     stopped_by: Callable[[], int | None] = lambda: None
     clock: Callable[[], float] = time.monotonic
     pause: Callable[[float], object] = time.sleep
+    watch_point: Callable[[Point], object] = lambda _point: None
+
+
+class Ending(NamedTuple):
+    """Why no further step is made."""
+
+    end: End
+    stopped_by: int | None = None
+    problem: str = ""
+
+
+def attempt(plan: Plan, run: Run, tools: Tools, end_at: float) -> Results | Ending:
+    """Carry out a step, or return why none is made any more.
+
+    A server that was overloaded has a few seconds to accept again. `end_at` is when time is over,
+    by the clock of the tools.
+    """
+    if number := tools.stopped_by():
+        return Ending(End.SIGNAL, number)
+    if tools.clock() + (plan.duration_s or 0.0) + plan.warmup_s > end_at:
+        return Ending(End.TIME)
+    try:
+        report = _reach(plan, run, tools)
+    except UnreachableError as error:
+        return Ending(End.UNREACHABLE, problem=str(error))
+    if report.stopped_by:
+        return Ending(End.SIGNAL, report.stopped_by)
+    problem = _fault(report)
+    return Ending(End.FAULT, problem=problem) if problem else report
+
+
+def _reach(plan: Plan, run: Run, tools: Tools) -> Results:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return run(plan)
+        except UnreachableError:
+            tools.pause(_PAUSE_S)
+    return run(plan)
+
+
+def _fault(report: Results) -> str:
+    """Return what went wrong in abench itself, "" if nothing did."""
+    if report.lost_workers:
+        return f"{report.lost_workers} of its workers died"
+    return "; ".join(report.faults)
 
 
 def client_run(plan: Plan, run: Run) -> Results:
@@ -135,14 +182,6 @@ def _range(reached: float, bounds: Bounds) -> tuple[float, float]:
     return min(lowest, highest / 2), highest
 
 
-class _Ending(NamedTuple):
-    """Why no further step is made."""
-
-    end: End
-    stopped_by: int | None = None
-    problem: str = ""
-
-
 class _Steps:
     """Makes the steps of one search."""
 
@@ -170,7 +209,7 @@ class _Steps:
             if ending := self._step(self._step_plan(rate, connections), search, end_at):
                 break
         else:
-            ending = _Ending(End.SURE if search.is_sure else End.BOUND)
+            ending = Ending(End.SURE if search.is_sure else End.BOUND)
         return replace(
             found,
             interval=search.interval if self._steps else None,
@@ -180,23 +219,14 @@ class _Steps:
             problem=ending.problem,
         )
 
-    def _step(self, plan: Plan, search: CapacitySearch, end_at: float) -> _Ending | None:
+    def _step(self, plan: Plan, search: CapacitySearch, end_at: float) -> Ending | None:
         """Make a step and note it; return why no further one is made instead, if there is a reason.
 
         A step that was interrupted is not counted.
         """
-        if number := self._tools.stopped_by():
-            return _Ending(End.SIGNAL, number)
-        if self._tools.clock() + (plan.duration_s or 0.0) + plan.warmup_s > end_at:
-            return _Ending(End.TIME)
-        try:
-            report = self._attempt(plan)
-        except UnreachableError as error:
-            return _Ending(End.UNREACHABLE, problem=str(error))
-        if report.stopped_by:
-            return _Ending(End.SIGNAL, report.stopped_by)
-        if problem := _fault(report):
-            return _Ending(End.FAULT, problem=problem)
+        report = attempt(plan, self._run, self._tools, end_at)
+        if isinstance(report, Ending):
+            return report
         step = Step.of(report, self._objectives)
         self._steps.append(step)
         search.add(step.offered, step.beyond, step.allowed)
@@ -230,15 +260,6 @@ class _Steps:
         """Return how many steps were made at a rate; random arrivals are a few more, or less."""
         return sum(1 / _NEAR_BOUND < step.offered / rate < _NEAR_BOUND for step in self._steps)
 
-    def _attempt(self, plan: Plan) -> Results:
-        """Carry out a step; a server that was overloaded has a few seconds to accept again."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return self._run(plan)
-            except UnreachableError:
-                self._tools.pause(_PAUSE_S)
-        return self._run(plan)
-
     def _needed_connections(self, rate: float) -> int:
         """Return how many connections are needed for a rate, by Little's law."""
         slowest_s = min((one.limit_s for one in self._objectives if one.limit_s), default=1.0)
@@ -255,10 +276,3 @@ class _Steps:
         return replace(
             plan, rate=rate, duration_s=step_s, warmup_s=warmup_s, connections=connections
         )
-
-
-def _fault(report: Results) -> str:
-    """Return what went wrong in abench itself, "" if nothing did."""
-    if report.lost_workers:
-        return f"{report.lost_workers} of its workers died"
-    return "; ".join(report.faults)

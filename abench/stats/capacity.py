@@ -162,9 +162,14 @@ class Capacity:
         return max((step.offered for step in self.steps if step.held), default=0.0)
 
     @property
+    def is_known(self) -> bool:
+        """Whether the interval says where the capacity is, with this client at least."""
+        return self.outcome in {Outcome.FOUND, Outcome.CLIENT}
+
+    @property
     def at_least(self) -> float:
         """The rate that is surely held, in requests per second; 0 if none is known."""
-        if self.outcome in {Outcome.FOUND, Outcome.CLIENT} and self.interval:
+        if self.is_known and self.interval:
             return self.interval.low
         return self.highest_held
 
