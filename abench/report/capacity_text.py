@@ -79,9 +79,11 @@ def _why(found: Capacity) -> Iterator[str]:
         return
     lost = " and ".join(name if name != "rate" else "the rate" for name in step.metrics)
     hold = "holds" if len(step.metrics) == 1 else "hold"
-    where = "Above it" if found.outcome is not Outcome.NO_RATE_HOLDS else "There"
     at = f"at {rounded(step.offered)}/s {', '.join(step.broken)}"
-    yield f"{where} {lost} no longer {hold} ({at}){step.cause.because()}."
+    if found.outcome is Outcome.NO_RATE_HOLDS:
+        yield f"{lost} is broken there ({at}){step.cause.because()}."
+    else:
+        yield f"Above it {lost} no longer {hold} ({at}){step.cause.because()}."
 
 
 _ENDS = {

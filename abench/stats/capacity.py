@@ -144,7 +144,7 @@ class Capacity:
     def above(self) -> list[Step]:
         """The steps above the capacity that did not hold, by their rates; all, if none is above."""
         broken = sorted((s for s in self.steps if not s.held), key=lambda one: one.offered)
-        middle = self.interval.middle if self.interval else 0.0
+        middle = self.interval.middle if self.interval and self.highest_held else 0.0
         return [step for step in broken if step.offered >= middle] or broken
 
     @property

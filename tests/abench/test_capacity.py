@@ -16,13 +16,8 @@ from abench.stats.capacity import End, Outcome
 from abench.stats.capacity_search import CapacitySearch
 from abench.stats.objective import Objective, parse_objectives
 from abench.stats.parts import ServerResult, Warmup
-from tests.abench.queue_models import (
-    highest_rate,
-    m_d_1,
-    m_m_c,
-    within_in_m_d_1,
-    within_in_m_m_c,
-)
+from benchmarks.queueing import highest_rate, within_in_m_d_1, within_in_m_m_c
+from tests.abench.queue_models import m_d_1, m_m_c
 from tests.marks import slow_except
 
 URL = "http://127.0.0.1:8000/"
@@ -204,6 +199,7 @@ def test_no_rate_may_hold():
     found = find(m_d_1(0.01), "p99<5ms")
     assert (found.outcome, found.end) == (Outcome.NO_RATE_HOLDS, End.BOUND)
     assert sentences(found)[0].startswith("No rate was found that holds p99<5ms and errors<1%: not")
+    assert sentences(found)[1].startswith("p99<5ms is broken there (at ")
     assert found.at_least == 0
     assert len(found.steps) < 10
 
