@@ -96,7 +96,9 @@ _ENDS = {
 
 def describe_end(found: Capacity | Scaling, noun: str, number: int) -> Iterator[str]:
     """Yield a sentence if a search ended before it was sure, after a number of steps or runs."""
-    if template := _ENDS.get(found.end):
+    if found.end is End.SIGNAL and not number:
+        yield "It was interrupted."
+    elif template := _ENDS.get(found.end):
         yield template.format(
             limit=duration(found.limit_s),
             steps=plural(number, noun),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 from importlib import import_module
 from pathlib import Path
 
@@ -251,3 +252,18 @@ async def test_a_real_server_is_searched_and_its_processes_are_found(abench, ser
     assert document["client_per_sec"] > 0
     assert document["steps"]
     assert all(step["server_cores"] is not None for step in document["steps"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_ends_a_search_with_what_is_known(number, code, start_abench, serve):
+    server = await serve()
+    search = await start_abench(
+        *("capacity", "--slo", "p99<9s", "--step", "0.2", "-t", "60", "-w", "1", server.url)
+    )
+    while not (line := await search.stderr.readline()).startswith(b"step 1 "):
+        assert line
+    search.send_signal(number)
+    out, _ = await search.communicate()
+    assert search.returncode == code
+    assert f"It was interrupted by {number.name} after" in " ".join(out.decode().split())

@@ -336,3 +336,17 @@ def test_messages_survive_encoding(values, number):
         line = remote_worker.encode(message)
         assert "\n" not in line
         assert remote_worker.decode(line) == message
+
+
+@pytest.mark.slow
+async def test_nodes_search_for_the_capacity_of_a_server(cluster, serve, abench):
+    """Which rate they find is not asked: that is the machine's."""
+    server = await serve()
+    ran = await abench(
+        *("capacity", "--dask", cluster.address, "--slo", "p99<9s", "--max", "40"),
+        *("--step", "0.3", "-t", "8", "--json", "-", server.url),
+    )
+    document = ran.json
+    assert document["steps"], ran.err
+    assert document["client_per_sec"] is None
+    assert all(step["connections"] >= 2 for step in document["steps"])
