@@ -17,6 +17,7 @@ from abench.stats.figure import Entry, Figure, entries, without_none
 from abench.stats.histogram import Histogram
 from abench.stats.latency import Latency
 from abench.stats.parts import Second
+from abench.stats.phase_results import PhaseResult
 
 SCHEMA = Path(__file__).with_name("abench-report.schema.json")
 PAGE = Path(__file__).with_name("abench.md")
@@ -71,7 +72,7 @@ _SCALARS: dict[Any, dict[str, Any]] = {
     bool: {"type": "boolean"},
     str: {"type": "string"},
 }
-_SHARED = {Latency: "latency", Histogram: "histogram"}
+_SHARED = {Latency: "latency", Histogram: "histogram", PhaseResult: "phase"}
 
 
 def main() -> int:
@@ -104,6 +105,11 @@ def schema() -> dict[str, Any]:
         **_object(ENTRIES),
         "$defs": {
             "latency": {**latency, **_object(entries(Latency))},
+            "phase": {
+                "title": "Phase",
+                "description": "How often a phase happened, and how long it took.",
+                **_object(entries(PhaseResult)),
+            },
             "histogram": {
                 "title": "Histogram",
                 "description": "One complete distribution of latencies.",
@@ -145,7 +151,8 @@ def _value(entry: Entry) -> dict[str, Any]:
     figure = entry.figure
     early = f" {EARLY}" if figure.later else ""
     about = {"title": figure.title, "description": figure.text + early}
-    return {**about, **_type(entry.hint, figure), **figure.schema}
+    found = {**about, **_type(entry.hint, figure), **figure.schema}
+    return {name: keyword for name, keyword in found.items() if keyword is not None}
 
 
 def _type(hint: Any, figure: Figure) -> dict[str, Any]:

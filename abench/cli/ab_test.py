@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 
 from abench.cli.bench import exit_code, run
-from abench.cli.compare import Tolerance, parse_percent, print_comparison
+from abench.cli.ci_options import parse_percent
+from abench.cli.compare import Tolerance, print_comparison
 from abench.cli.options import declare
 from abench.cli.plan_options import with_run_options
 from abench.errors import ParameterError

@@ -1,6 +1,5 @@
 """`abench URL`: runs a load test and reports it."""
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,20 +9,34 @@ from typing import Annotated
 
 import typer
 
-from abench.cli import completion, invocation
+from abench.cli import ci_options, completion, invocation
+from abench.cli.ci_options import Annotations, Baseline, Otlp, Revision, Tolerance
 from abench.cli.commands import COMMANDS
 from abench.cli.exit_codes import FAILED, INTERNAL, OK, UNREACHABLE
 from abench.cli.help import OTHER, Rows
 from abench.cli.options import REPORTS, SUCCESS, WORKERS, declare
-from abench.cli.outputs import Csv, Hgrm, Html, Json, Outputs
+from abench.cli.outputs import (
+    Csv,
+    Hgrm,
+    History,
+    Html,
+    Json,
+    Junit,
+    Markdown,
+    Outputs,
+    Prometheus,
+)
 from abench.cli.plan_options import with_run_options
 from abench.cli.streams import print_message
+from abench.cli.views import Progress, Tui, View
 from abench.errors import ParameterError
 from abench.plan import quantities
 from abench.plan.plan import Plan
+from abench.report.formats import planned_parts
 from abench.runner import preflight, worker
-from abench.runner.measure import Runner, measure
+from abench.runner.measure import Measurement, Runner
 from abench.stats.parts import Threshold
+from abench.stats.replay_results import describe_left_out
 from abench.stats.results import Results
 
 SECTIONS: Mapping[str, Rows] = {
@@ -33,7 +46,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("1", "the server cannot be reached, or no request succeeded"),
         ("2", "bad parameter"),
         ("3", "internal error"),
-        ("4", "a condition of --fail-if is true"),
+        ("4", "a condition of --fail-if is true, or worse than --baseline"),
         ("130", "interrupted; the report is printed all the same"),
     ),
     "Examples": (
@@ -42,6 +55,7 @@ SECTIONS: Mapping[str, Rows] = {
         ("abench -R 500 -t 30 http://localhost:8000/", "# latencies at this rate"),
         ("abench --fail-if 'p99>50ms' localhost:8000", "# a gate for CI: code 4"),
         ("abench --json a.json --html a.html localhost:8000", "# reports as well"),
+        ("abench --baseline a.json --tolerance 5 localhost:8000", "# no worse than before?"),
         ("abench -d '{\"n\": {n}}' http://localhost:8000/", "# POST a new body each time"),
     ),
 }
@@ -116,11 +130,22 @@ def bench(
     csv: Csv = None,
     hgrm: Hgrm = None,
     html: Html = None,
+    markdown: Markdown = None,
+    junit: Junit = None,
+    prometheus: Prometheus = None,
+    history: History = None,
+    otlp: Otlp = None,
+    annotations: Annotations = "auto",
+    revision: Revision = None,
     fail_if: FailIf = [],  # noqa: B006
+    baseline: Baseline = None,
+    tolerance: Tolerance = None,
     server_pid: ServerPid = [],  # noqa: B006
     server_cgroup: ServerCgroup = None,
     dask: Dask = None,
     quiet: Quiet = False,
+    tui: Tui = False,
+    progress: Progress = None,
     show_version: Version = False,  # noqa: ARG001 - its callback has printed it
 ) -> int:
     """Load a web server; report pages per second, bytes per second and latencies.
@@ -133,17 +158,28 @@ def bench(
     """
     plan = plan_for(url)
     evaluate = _parse_conditions(fail_if)
-    outputs = Outputs(json, csv, hgrm, html)
-    outputs.check(scheduled=plan.schedule is not None)
+    compare = ci_options.parse_baseline(baseline, tolerance, plan)
+    outputs = Outputs(json, csv, hgrm, html, markdown, junit, prometheus, history, otlp)
+    outputs.annotations = ci_options.parse_annotations(annotations)
+    outputs.check(scheduled=plan.schedule is not None, parts=planned_parts(plan))
+    view = View(quiet, tui, progress, evaluate)
+    view.check()
     if not quiet:
         _print_notes(plan)
     runner = None
     if dask is not None:
         plan, runner = plan_on_cluster(dask, plan)
     report = run(
-        plan, quiet, server_pid, server_cgroup, runner, with_environment=outputs.show_environment
+        plan,
+        quiet,
+        server_pid,
+        server_cgroup,
+        runner,
+        with_environment=outputs.show_environment or baseline is not None,
+        view=view,
     )
-    report = replace(report, thresholds=evaluate(report))
+    report = ci_options.with_revision(report, revision)
+    report = compare(replace(report, thresholds=evaluate(report)))
     return outputs.write_all(report, exit_code(report))
 
 
@@ -175,22 +211,19 @@ def run(
     runner: Runner | None = None,
     *,
     with_environment: bool = True,
+    view: View | None = None,
 ) -> Results:
-    """Run `plan`, with live progress on a terminal."""
-    run_plan = partial(
-        measure,
+    """Run `plan`, and show it by `view`; by default as a bar on a terminal, unless `quiet`."""
+    measurement = Measurement(
+        plan,
         server_pids=server_pids,
         server_cgroup=server_cgroup,
         runner=runner,
         arguments=invocation.get_command_line(),
         with_environment=with_environment,
     )
-    if quiet or not sys.stderr.isatty():
-        return run_plan(plan)
-    from abench.report.live import LiveView
-
-    with LiveView(plan, sys.stderr) as view:
-        return run_plan(plan, view)
+    with (view or View(quiet)).shown(measurement) as watcher:
+        return measurement.run(watcher)
 
 
 def plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
@@ -208,7 +241,5 @@ def _print_notes(plan: Plan) -> None:
         )
     for line in preflight.advice(plan):
         print_message(f"note: {line}")
-    if plan.replay and plan.replay.skipped:
-        print_message(
-            f"{plan.replay.skipped} lines of the log are skipped: unsafe method, or not a request"
-        )
+    if plan.replay and (left_out := describe_left_out(plan.replay.left_out)):
+        print_message(f"note: {left_out}")

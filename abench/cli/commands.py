@@ -25,6 +25,8 @@ COMMANDS = {
     "calibrate": Command("calibrate", "calibrate", "the highest rates that abench can measure"),
     "capacity": Command("capacity", "capacity", "how much a server can take, and why not more"),
     "compare": Command("compare", "compare_files", "compare saved reports"),
+    "run": Command("run", "run_scenario", "load a server as users do, by a Python file"),
     "report": Command("report", "redraw", "print a saved report again"),
+    "trend": Command("trend", "show_trend", "find changes in a history of runs"),
     "--webbench": WEBBENCH,
 }

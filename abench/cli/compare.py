@@ -1,24 +1,30 @@
 """`abench compare A.json B.json`: what has changed, and whether it is significant."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, JustifyMethod
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
+from abench.cli.ci_options import parse_percent
 from abench.cli.exit_codes import FAILED, OK
 from abench.cli.options import REPORTS, declare
 from abench.errors import ParameterError
+from abench.plan import inputs
 from abench.report import document
-from abench.stats.comparison import Difference, compare, describe_difference, distinct_runs
-from abench.stats.plan_differences import PlanDifferences, plan_differences
+from abench.report.differences import render_differences, render_plans
+from abench.report.markdown import format_comparison
+from abench.stats.comparison import compare, distinct_runs
+from abench.stats.difference import Difference, PlanDifferences, describe_difference
+from abench.stats.plan_differences import plan_differences
 from abench.stats.results import Results
-from abench.stats.units import decimal, microseconds, signed, significant
+from abench.stats.units import significant
 
 SECTIONS = {
     "Examples": (
@@ -26,6 +32,7 @@ SECTIONS = {
         ("abench compare a1,a2,a3 b1,b2,b3", "# is it chance?"),
         ("abench compare --tolerance 5 a.json b.json", "# a gate: code 4"),
         ("abench compare --json a.json b.json", "# for programs"),
+        ("abench compare --markdown a.json b.json", "# for a pull request"),
     )
 }
 
@@ -48,10 +55,17 @@ Tolerance = Annotated[
     ),
 ]
 Json = Annotated[bool, declare(REPORTS, "--json", text="Print the comparison as JSON.")]
+Markdown = Annotated[
+    bool, declare(REPORTS, "--markdown", text="Print it in Markdown, for a pull request.")
+]
 
 
 def compare_files(
-    before: Before, after: After, tolerance: Tolerance = None, as_json: Json = False
+    before: Before,
+    after: After,
+    tolerance: Tolerance = None,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
 ) -> int:
     """Compare saved reports: pages per second and latency percentiles.
 
@@ -60,100 +74,93 @@ def compare_files(
     runs that vary by 3 %. Fewer runs only show the variation within them. With --tolerance 5, the
     exit code is 4 if a metric is worse by more than 5 % and this is unlikely to be chance.
     """
+    if as_json and as_markdown:
+        raise ParameterError("--markdown", "cannot be combined with --json")
     tolerated_percent = parse_percent(tolerance)
-    return print_comparison(_read(before), _read(after), tolerated_percent, as_json=as_json)
+    form = _print_json if as_json else _print_markdown if as_markdown else _print_text
+    return print_comparison(read_runs(before), read_runs(after), tolerated_percent, form)
 
 
-def _read(names: str) -> list[Results]:
+def read_runs(names: str, option: str = "compare") -> list[Results]:
+    """Return the saved reports `A1.json,A2.json`; raises ParameterError."""
     found = names.split(",")
     if not all(found):
-        raise ParameterError(repr(names), "the name of a file is missing")
+        raise ParameterError(option, f"{names!r}: the name of a file is missing")
+    for name in found:
+        with suppress(OSError):  # reported where it is opened
+            inputs.record_input(option, name)
     return [document.read_report(Path(name)) for name in found]
 
 
-def parse_percent(text: str | None) -> float | None:
-    """Return `5` or `5%` as a number; raises ParameterError."""
-    try:
-        value = None if text is None else float(text.removesuffix("%"))
-    except ValueError:
-        value = -1.0
-    if value is not None and not 0 <= value < float("inf"):
-        raise ParameterError("--tolerance", f"{text!r} is not a percentage")
-    return value
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides and what differs; `failed` is what is worse by more than the tolerance."""
+
+    sides: tuple[list[Results], list[Results]]
+    plans: PlanDifferences
+    differences: list[Difference]
+    failed: list[Difference]
+    tolerance: float | None
+
+    def describe_failure(self, one: Difference) -> str:
+        """Return by how much a metric is worse than tolerated."""
+        by, allowed = significant(one.worse_by), significant(self.tolerance or 0)
+        return f"{one.name} is worse by {by} %, the tolerance is {allowed} %"
 
 
 def print_comparison(
-    before: list[Results], after: list[Results], tolerance: float | None, *, as_json: bool = False
+    before: list[Results],
+    after: list[Results],
+    tolerance: float | None,
+    form: Callable[[Comparison], None] | None = None,
 ) -> int:
-    """Print how `after` differs from `before`; return the exit code."""
-    plans = plan_differences(before, after)
+    """Print how `after` differs from `before`, as text by default; return the exit code."""
     differences = compare(before, after)
     failed = [] if tolerance is None else [one for one in differences if one.exceeds(tolerance)]
-    if as_json:
-        plain = [asdict(one) | {"sentence": describe_difference(one)} for one in differences]
-        worse = [one.name for one in failed]
-        runs = [len(distinct_runs(side)) for side in (before, after)]
-        found = {"plans": plans, "runs": runs, "differences": plain, "worse": worse}
-        print(json.dumps(found, indent=2))
-    else:
-        console = Console(highlight=False, soft_wrap=True)
-        _print_sides(console, (before, after), plans)
-        _print_differences(console, differences, failed, tolerance)
+    plans = plan_differences(before, after)
+    (form or _print_text)(Comparison((before, after), plans, differences, failed, tolerance))
     return FAILED if failed else OK
 
 
-def _print_sides(
-    console: Console, sides: tuple[list[Results], list[Results]], plans: PlanDifferences
-) -> None:
-    """Print what is compared, and how the plans of both sides differ."""
-    for name, runs in zip("AB", sides, strict=True):
-        distinct, report = len(distinct_runs(runs)), runs[0]
-        when = report.environment.started_at if report.environment else ""
-        several = f"  {distinct} runs" if distinct > 1 else ""
-        ignored = f"  {len(runs) - distinct} duplicates ignored" if distinct < len(runs) else ""
-        line = f"{report.plan.target.url}  {when}{several}"
+def _print_json(found: Comparison) -> None:
+    plain = {
+        "plans": found.plans,
+        "runs": [len(distinct_runs(side)) for side in found.sides],
+        "differences": [
+            asdict(one) | {"sentence": describe_difference(one)} for one in found.differences
+        ],
+        "worse": [one.name for one in found.failed],
+    }
+    print(json.dumps(plain, indent=2))
+
+
+def _print_markdown(found: Comparison) -> None:
+    sides = [_describe_side(side) for side in found.sides]
+    failed = list(map(found.describe_failure, found.failed))
+    sys.stdout.write(format_comparison(sides, found.plans, found.differences, failed))
+
+
+def _print_text(found: Comparison) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    for name, side in zip("AB", found.sides, strict=True):
+        line, ignored = _describe_side(side), _describe_duplicates(side)
         console.print(Text.assemble((f"{name}  ", "dim"), line, (ignored, "yellow")))
-    if plans:
-        console.print(Text("\nThese differ as well and may be the reason:", style="yellow"))
-        grid = _grid(("left", "left", "left"), "A", "B")
-        for name, (before, after) in plans.items():
-            grid.add_row(Text(name, style="dim"), Text(before), Text(after))
-        console.print(grid)
+    for part in (
+        *render_plans(found.plans, ("A", "B")),
+        *render_differences(found.differences, ("A", "B")),
+        *(Text(f"FAILED {found.describe_failure(one)}", style="bold red") for one in found.failed),
+    ):
+        console.print(part)
 
 
-def _grid(justify_columns: Sequence[JustifyMethod], *names: str) -> Table:
-    grid = Table.grid(padding=(0, 3))
-    for justify in justify_columns:
-        grid.add_column(justify=justify)
-    grid.add_row("", *(Text(name, style="dim") for name in names))
-    return grid
+def _describe_side(runs: list[Results]) -> str:
+    """Return what was measured, when, and how often."""
+    distinct, report = len(distinct_runs(runs)), runs[0]
+    when = report.environment.started_at if report.environment else ""
+    several = f"  {distinct} runs" if distinct > 1 else ""
+    return f"{report.plan.target.url}  {when}{several}"
 
 
-def _print_differences(
-    console: Console,
-    differences: list[Difference],
-    failed: list[Difference],
-    tolerance: float | None,
-) -> None:
-    grid = _grid(("left", "right", "right", "right"), "A", "B", "difference")
-    for one in differences:
-        show_value = decimal if one.more_is_better else microseconds
-        grid.add_row(
-            Text(one.name, style="dim"),
-            show_value(one.before),
-            show_value(one.after),
-            Text(f"{signed(one.percent)} %", style=_style(one)),
-        )
-    console.print("", grid, "", sep="\n")
-    for one in differences:
-        console.print(Text(describe_difference(one), style=_style(one)))
-    for one in failed:
-        by, allowed = significant(one.worse_by), significant(tolerance or 0)
-        worse = f"FAILED {one.name} is worse by {by} %, the tolerance is {allowed} %"
-        console.print(Text(worse, style="bold red"))
-
-
-def _style(one: Difference) -> str:
-    if not one.is_significant:
-        return ""
-    return "red" if one.worse_by > 0 else "green"
+def _describe_duplicates(runs: list[Results]) -> str:
+    duplicates = len(runs) - len(distinct_runs(runs))
+    return f"  {duplicates} duplicates ignored" if duplicates else ""

@@ -32,6 +32,7 @@ conditions = _offer(
         "pages<1000/s": "successes per second",
     }
 )
+annotations = _offer({"auto": "where GitHub runs the workflow", "github": "always", "off": "never"})
 headers = _offer(
     {
         "Accept-Encoding: gzip": "",

@@ -1,8 +1,9 @@
 """The outputs of a report: the terminal, and the files of the options."""
 
 import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,15 @@ from abench.errors import ParameterError
 from abench.plan import inputs
 from abench.report import text
 from abench.report.destinations import Destination
-from abench.report.formats import FORMATS, Write, write_service_hgrm
+from abench.report.extras import check_installed
+from abench.report.formats import (
+    FORMATS,
+    PARTS,
+    Write,
+    check_format,
+    write_history,
+    write_service_hgrm,
+)
 from abench.stats.results import Results
 
 Json = Annotated[
@@ -32,11 +41,35 @@ Hgrm = Annotated[
 Html = Annotated[
     str | None, declare(REPORTS, "--html", value="FILE", text="Write a page with plots.")
 ]
+Markdown = Annotated[
+    str | None,
+    declare(REPORTS, "--markdown", value="FILE", text="Write Markdown, as for GitHub's summary."),
+]
+Junit = Annotated[
+    str | None, declare(REPORTS, "--junit", value="FILE", text="Write conditions as JUnit's XML.")
+]
+Prometheus = Annotated[
+    str | None,
+    declare(REPORTS, "--prometheus", value="FILE", text="Write metrics for node_exporter."),
+]
+History = Annotated[
+    str | None,
+    declare(REPORTS, "--history", value="FILE", text="Append the run, for abench trend."),
+]
 
 SERVICE = "--hgrm of service times"
+_SUFFIXES = {
+    **{f"--{name}": f".{name}" for name in ("json", "csv", "html", "hgrm")},
+    "--markdown": ".md",
+    "--junit": ".xml",
+    "--prometheus": ".prom",
+    "--history": ".jsonl",
+}
 _WRITERS: dict[str, Write] = {
-    **{f"--{name}": FORMATS[f".{name}"] for name in ("json", "csv", "html", "hgrm")},
+    **{option: FORMATS[suffix] for option, suffix in _SUFFIXES.items() if suffix in FORMATS},
+    "--history": write_history,
     SERVICE: write_service_hgrm,
+    **{f"--csv of {part}": write for part, write in PARTS.items()},
 }
 
 
@@ -48,31 +81,44 @@ class Outputs:
     csv: str | None = None
     hgrm: str | None = None
     html: str | None = None
+    markdown: str | None = None
+    junit: str | None = None
+    prometheus: str | None = None
+    history: str | None = None
+    otlp: str | None = None
+    annotations: str = "off"
     destinations: dict[str, Destination] = field(default_factory=dict)
 
     @property
     def show_environment(self) -> bool:
         """Whether any of them has a place for where and how the run was made."""
-        return self.json is not None or self.html is not None
+        shown = self.json, self.html, self.markdown, self.junit, self.history, self.otlp
+        return any(one is not None for one in shown)
 
-    def check(self, *, scheduled: bool, source: Path | None = None) -> None:
+    def check(
+        self, *, scheduled: bool, parts: Iterable[str] = (), source: Path | None = None
+    ) -> None:
         """Raise ParameterError, before the run, if an output cannot be written.
 
         With a schedule, --hgrm writes two distributions to two files, since the format holds one.
+        Beside its file, --csv writes one for each sort of `parts` that a run has several of.
         The file `source` is only overwritten by the same report as JSON.
         """
-        names = {"--json": self.json, "--csv": self.csv, "--html": self.html, "--hgrm": self.hgrm}
+        names = {option: getattr(self, option.removeprefix("--")) for option in _SUFFIXES}
         destinations = {
-            option: Destination(option, name) for option, name in names.items() if name is not None
+            option: _destination(option, name) for option, name in names.items() if name is not None
         }
         hgrm = destinations.get("--hgrm")
         if scheduled and hgrm and hgrm.is_file:
             destinations[SERVICE] = hgrm.sibling("service")
+        table = destinations.get("--csv")
+        if table and table.is_file:
+            destinations |= {f"--csv of {part}": table.sibling(part) for part in parts}
         check_distinct(destinations, source)
-        if self.html is not None:
-            from abench.report.html import check_available
-
-            check_available()
+        for option in filter(_SUFFIXES.get, destinations):
+            check_format(_SUFFIXES[option], option)
+        if self.otlp is not None:
+            _check_otlp(self.otlp)
         self.destinations = destinations
 
     def write_all(self, report: Results, code: int) -> int:
@@ -86,9 +132,34 @@ class Outputs:
             write_one(option, destination, partial(_WRITERS[option], report))
             for option, destination in destinations
         ]
+        if self.otlp is not None:
+            written.append(_send(report, self.otlp))
         piped = any(destination.is_stdout for _, destination in destinations)
-        text.write_text(report, sys.stderr if piped else sys.stdout)
+        self._print(report, sys.stderr if piped else sys.stdout)
         return code if all(written) else code or INTERNAL
+
+    def _print(self, report: Results, stream: TextIO) -> None:
+        if self.annotations == "off":
+            text.write_text(report, stream)
+            return
+        from abench.report.annotations import commands_stopped, write_annotations
+
+        with commands_stopped(stream):
+            text.write_text(report, stream)
+        write_annotations(report, stream)
+
+
+def _destination(option: str, name: str) -> Destination:
+    """Return where an output goes.
+
+    A history is appended to, and so is the summary of a step on GitHub: it may have more in it.
+    """
+    destination = Destination(option, name)
+    destination.appends = option == "--history"
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary and destination.is_file and destination.path == Path(summary).resolve():
+        destination.appends = True
+    return destination
 
 
 def write_one(option: str, destination: Destination, write: Callable[[TextIO], object]) -> bool:
@@ -106,6 +177,24 @@ def write_one(option: str, destination: Destination, write: Callable[[TextIO], o
             else f"{type(error).__name__}: {error}"
         )
         print_message(f"error: {option}: {destination.name}: {reason}")
+        return False
+    return True
+
+
+def _check_otlp(url: str) -> None:
+    if not url.startswith(("http://", "https://")):
+        raise ParameterError("--otlp", f"{url!r} is not an http:// or https:// URL")
+    check_installed("--otlp", "opentelemetry.exporter", "opentelemetry-exporter-otlp-proto-http")
+
+
+def _send(report: Results, url: str) -> bool:
+    """Send the report to a collector; on failure print the reason and return False."""
+    from abench.report.otlp import send_otlp
+
+    try:
+        send_otlp(report, url)
+    except OSError as error:
+        print_message(f"error: --otlp: {url}: {error_reason(error)}")
         return False
     return True
 

@@ -1,7 +1,7 @@
 """Makes a Plan of the options of a load test."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from abench.plan.plan import Plan
 from abench.plan.request import Header, cookie_header, parse_header
 from abench.plan.route import Route, TlsOptions
 from abench.plan.success import SuccessCriteria
+from abench.plan.target import Target
 from abench.plan.url_file import WeightedUrl
 
 _PLAN_FIELDS = (
@@ -42,13 +43,16 @@ class GivenOptions:
 Command = Callable[Concatenate[GivenOptions, ...], int]
 
 
-def with_run_options(command: Command) -> Callable[..., int]:
-    """Add the options of a load test to a command.
+def with_run_options(
+    command: Command, without: Collection[str] = frozenset()
+) -> Callable[..., int]:
+    """Add the options of a load test to a command, except for those that make no sense for it.
 
     The command is called with GivenOptions, a function that returns the Plan for a list of URLs,
-    and with its own arguments.
+    and with its own arguments. It is `__wrapped__` of what is returned.
     """
-    types = get_type_hints(RunOptions, include_extras=True)
+    hints = get_type_hints(RunOptions, include_extras=True)
+    types = {name: hint for name, hint in hints.items() if name not in without}
     shared = [_parameter(name, hint) for name, hint in types.items()]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
@@ -58,6 +62,7 @@ def with_run_options(command: Command) -> Callable[..., int]:
         return command(GivenOptions(options), **given)
 
     with_shared.__doc__ = command.__doc__
+    with_shared.__wrapped__ = command  # type: ignore[attr-defined]
     with_shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [one.replace(kind=one.KEYWORD_ONLY) for one in (own[0], *shared, *own[1:])],
         return_annotation=int,
@@ -91,7 +96,7 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         keep_alive=not (options.get("no_keepalive") or options.get("http09")),
         warmup_s=_parse_warmup(options.get("warmup")),
         warmup_auto=options.get("warmup") == "auto",
-        replay=log_replay.read_log(log) if log else None,
+        replay=log_replay.read_log(log, _host(url)) if log else None,
         method=options.get("method", "POST" if media_type else "GET"),
         headers=_request_headers(options, media_type),
         body=body,
@@ -101,6 +106,11 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         tls=_tls(options),
         **passed,
     )
+
+
+def _host(url: list[str]) -> str | None:
+    """Return the host of the server to be loaded."""
+    return Target.parse(url[0]).host if url else None
 
 
 def _check_replay(options: RunOptions) -> None:

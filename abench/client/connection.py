@@ -9,6 +9,8 @@ from abench.client.reopened_connection import ReopenedConnection
 from abench.client.response_parser import ResponseError
 from abench.client.socket_transport import SocketTransport
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
+from abench.stats.groups import GroupRecorder
+from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 from abench.stats.stages import StageRecorder
 
@@ -35,6 +37,8 @@ class Connection(ReopenedConnection):
     __slots__ = (
         "_constant_request",
         "_expected",
+        "_first_byte_us",
+        "_group",
         "_is_done",
         "_is_excluded",
         "_opened_for",
@@ -42,6 +46,7 @@ class Connection(ReopenedConnection):
         "_record",
         "_record_recognized",
         "_request",
+        "_response_size",
         "_starts_with",
         "_write",
     )
@@ -50,6 +55,8 @@ class Connection(ReopenedConnection):
         super().__init__(pool)
         self._parser = parser_for(pool.plan)
         self._expected: ExpectedResponse = NOTHING_EXPECTED
+        self._group: GroupRecorder | None = None  # of the request in flight, if there are several
+        self._response_size = 0  # bytes of a response that is being parsed
         self._starts_with = pool.buffer.startswith
         self._constant_request = b""  # its bytes, if they are always the same
         self._request = b""  # its bytes, to be sent once the connection is open
@@ -62,6 +69,7 @@ class Connection(ReopenedConnection):
         else:
             self._record_recognized = self._record_expected
         self._record: Record = self._record_recognized
+        self._first_byte_us = 0  # the first read of a response that takes several; 0 without one
         self._opened_for = 0  # the `sent_at` of the request it was opened for
         self._is_done = False
         self._is_excluded = False  # the request in flight is not counted
@@ -153,6 +161,10 @@ class Connection(ReopenedConnection):
         """The stage of the request in flight; None without one."""
         return None
 
+    def groups_in_flight(self) -> list[GroupRecorder | None]:
+        """Return the group of each counted request in flight, in the order of `waits_us`."""
+        return [self._group]
+
     def abort(self) -> int:
         """Close for good; return how many counted requests were in flight."""
         in_flight = int(self.sent_at != 0 and not self._is_excluded)
@@ -236,22 +248,34 @@ class Connection(ReopenedConnection):
         This is done once per request: a retried request, or one whose connection failed to open,
         does not take the turn of another.
         """
-        self._request, self._expected = next(self._pool.workload)
-        self._parser.is_head_request = self._expected.is_head_request
-        return self._request
+        pool = self._pool
+        self._request, self._expected = request, expected = next(pool.workload)
+        self._group = pool.groups[expected.group]
+        self._parser.is_head_request = expected.is_head_request
+        return request
 
     def _record_expected(self, elapsed_us: int) -> None:
         """Count a recognized response, if the workload has more than one."""
         expected, recorder = self._expected, self._pool.recorder
-        recorder.received(expected.length)
-        recorder.sent(len(self._request))
-        recorder.success(expected.status, elapsed_us)
+        status, length = expected.status, expected.length
+        recorder.sent(expected.request_size or len(self._request))
+        recorder.recognized(status, length, elapsed_us)
+        if self._group:
+            self._group.recognized(status, length, elapsed_us)
+
+    @property
+    def _parts(self) -> tuple[OutcomeRecorder, ...]:
+        """The parts of the run in which the request in flight counts as well."""
+        return (self._group,) if self._group else ()
 
     def _parse(self, nbytes: int) -> None:
         if not self.sent_at:  # nothing was sent: whatever this is, it is no response
             self._drop()
             return
-        self._awaits_first_byte = False
+        if is_first := self._awaits_first_byte:
+            self._awaits_first_byte = False
+            self._first_byte_us = self._response_size = 0
+        self._response_size += nbytes
         self._pool.recorder.received(nbytes)
         try:
             complete = self._parser.feed(self._pool.view[:nbytes])
@@ -260,6 +284,8 @@ class Connection(ReopenedConnection):
             return
         if complete:
             self._response_complete(nbytes)
+        elif is_first:
+            self._first_byte_us = _clock() // 1000
 
     def _response_complete(self, length: int = 0) -> None:
         """Count a complete response, whose last read had `length` bytes, and send the next."""
@@ -284,11 +310,18 @@ class Connection(ReopenedConnection):
         """Count a response that was parsed, and whose last read had `length` bytes."""
         pool, parser = self._pool, self._parser
         self._count_sent(len(self._request))
+        status, size = parser.status, self._response_size
+        for part in self._parts:
+            part.received(size)
         if kind := parser.failure_kind(self._expected.expectation):
-            pool.recorder.failure(kind, parser.status, parser.describe_failure)
+            pool.recorder.failure(kind, status, parser.describe_failure)
+            for part in self._parts:
+                part.failure(kind, status)
         else:
-            pool.recorder.success(parser.status, elapsed)
+            for recorder in (pool.recorder, *self._parts):
+                recorder.success(status, elapsed, size)
             self._record_response(elapsed)
+            self._record_phases(self.sent_at + elapsed)
             pool.learn_response(parser, self._expected, length)
 
     def _count_sent(self, size: int) -> None:
@@ -298,6 +331,15 @@ class Connection(ReopenedConnection):
 
     def _record_response(self, elapsed: int) -> None:
         """Record a success that is timed from another moment than its start."""
+
+    def _record_phases(self, ended_us: int) -> None:
+        """Record the parts of a success that was parsed: where it took more than one read."""
+        phases, sent_us = self._pool.recorder.phases, max(self.sent_at, self._opened_at_us)
+        if not self._pool.keep_alive:
+            phases.request.append(ended_us - sent_us)
+        if self._first_byte_us:
+            phases.first_byte.append(self._first_byte_us - sent_us)
+            phases.transfer.append(ended_us - self._first_byte_us)
 
     def _record_redirect(self) -> None:
         parser = self._parser
@@ -314,6 +356,8 @@ class Connection(ReopenedConnection):
             self._record_excluded()
         else:
             self._pool.recorder.failure(kind, 0, *detail)
+            for part in self._parts:
+                part.failure(kind)
         self._drop()
 
     def finish(self) -> None:

@@ -14,6 +14,7 @@ from abench.plan.plan import Plan
 from abench.plan.request import IDEMPOTENT_METHODS
 from abench.plan.schedule import Backoff
 from abench.plan.workload import ExpectedResponse
+from abench.stats.groups import GroupRecorder, GroupStats
 from abench.stats.histogram import Histogram
 from abench.stats.recorder import Recorder
 from abench.stats.stages import StageRecorder, StageStats
@@ -56,6 +57,9 @@ class PooledConnection(Protocol):
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
         """Return (since its start, since it was due) in us for each counted request in flight."""
 
+    def groups_in_flight(self) -> list[GroupRecorder | None]:
+        """Return the group of each counted request in flight, in the order of `waits_us`."""
+
     def abort(self) -> int:
         """Close for good; return how many counted requests were in flight."""
 
@@ -82,6 +86,9 @@ class ConnectionPool:
         self.workload = plan.workload()
         only = self.workload.only
         self.recorder = Recorder(len(only.request.encode(0)) if only else 0)
+        # A plan whose requests are all alike has no groups: the run's own counts are theirs.
+        count = len(plan.groups)
+        self.groups = [GroupRecorder() for _ in range(count)] if count > 1 else [None]
         self.keep_alive = plan.keep_alive
         self.retries = plan.method in IDEMPOTENT_METHODS
         self.backoff = Backoff()
@@ -131,6 +138,7 @@ class ConnectionPool:
         Requests in flight belong to the warm-up, whatever their outcome.
         """
         before = self.recorder.take()
+        self.take_groups()
         for connection in self.connections:
             connection.exclude_in_flight()
         self.count_paused(0)
@@ -173,9 +181,29 @@ class ConnectionPool:
         if self.scheduler:
             taken.started, taken.late = self.scheduler.take_counts()
         for number, notes in enumerate(self._stages):
-            if notes.started or notes.service.noted:
-                taken.stages[number] = notes.stats()
+            if not notes.is_empty:
+                taken.stages[number] = notes.take()
         return taken
+
+    def take_groups(self) -> dict[int, GroupStats]:
+        """Return and reset what was counted of each group since the last call."""
+        return {
+            number: group.take()
+            for number, group in enumerate(self.groups)
+            if group and not group.is_empty
+        }
+
+    def take_groups_at_end(self, now_us: int) -> dict[int, GroupStats]:
+        """Return what was counted of each group, and how long its requests in flight waited."""
+        waits: dict[GroupRecorder | None, list[tuple[int, int]]] = {}
+        for each in self.connections:
+            for group, wait in zip(each.groups_in_flight(), each.waits_us(now_us), strict=False):
+                waits.setdefault(group, []).append(wait)
+        return {
+            number: group.take(waits.get(group, ()))
+            for number, group in enumerate(self.groups)
+            if group and not (group.is_empty and group not in waits)
+        }
 
     def record_stages(self, summary: Summary, now_us: int) -> None:
         """Record the outcome of each stage, before the requests in flight are stopped."""
@@ -227,6 +255,10 @@ class ConnectionPool:
             if self.workload.only:
                 self.recorder.recognize_as(parser.status, length)
             expected.head, expected.length, expected.status = head, length, parser.status
+
+    def takes_error(self, _error: BaseException) -> bool:
+        """Count an error that a task of the loop has raised, and return whether it is not ours."""
+        return False
 
     def connection_done(self) -> None:
         """Note that one connection has nothing more to send."""

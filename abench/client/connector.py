@@ -2,14 +2,18 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from ipaddress import ip_address
+from typing import Any, NamedTuple, Protocol
 
 from abench.client.proxy_tunnel import BLANK_LINE, MAX_HEAD_SIZE, check_response
 from abench.client.socket_transport import SocketPoller, SocketTransport, TransportClient
 from abench.client.tls_transport import TlsSettings, TlsTransport
 from abench.plan.plan import Plan
+
+_clock = time.perf_counter_ns
 
 
 class Connectable(TransportClient, Protocol):
@@ -18,24 +22,42 @@ class Connectable(TransportClient, Protocol):
     cancel_connect: Callable[[], object] | None
 
 
-def probe(plan: Plan) -> str:
-    """Connect to the server once; return the address that accepted, or the socket's path.
+class Reached(NamedTuple):
+    """The address that accepted, or the socket's path, and how long its lookup took, if any."""
+
+    address: str
+    lookup_us: int | None
+
+
+def probe(plan: Plan) -> Reached:
+    """Connect to the server once; return the address that accepted.
 
     Raises OSError when none accepts.
     """
     if plan.route.unix is not None:
         _connect_once(plan, socket.AF_UNIX, _path(plan.route.unix))
-        return plan.route.unix
+        return Reached(plan.route.unix, None)
     host, port = plan.route.endpoint(plan.target)
+    began_us = _clock() // 1000
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    lookup_us = None if _is_address(host) else _clock() // 1000 - began_us
     for family, _, _, _, sockaddr in found:
         try:
             _connect_once(plan, family, sockaddr)
         except OSError as error:
             failure = error
         else:
-            return socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST)[0]
+            address = socket.getnameinfo(sockaddr, socket.NI_NUMERICHOST)[0]
+            return Reached(address, lookup_us)
     raise failure
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])  # the zone of an IPv6 address may be a name
+    except ValueError:
+        return False
+    return True
 
 
 def _connect_once(plan: Plan, family: int, address: Any) -> None:

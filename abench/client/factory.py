@@ -4,7 +4,6 @@ from abench.client.connection import Connection
 from abench.client.one_shot import FireAndForget, OneShot
 from abench.client.open_loop import OpenLoop, StagedOpenLoop
 from abench.client.pipelined import Pipelined
-from abench.client.tls_requests import TlsOneShot, TlsOpenLoop, TlsStagedOpenLoop
 from abench.plan.plan import Plan
 
 
@@ -14,11 +13,8 @@ def connection_class(plan: Plan) -> type[Connection]:
         return Pipelined
     if not plan.wait:
         return FireAndForget
-    opens_tls = plan.target.tls and not plan.keep_alive
     if plan.stages:
-        return TlsStagedOpenLoop if opens_tls else StagedOpenLoop
+        return StagedOpenLoop
     if plan.schedule:
-        return TlsOpenLoop if opens_tls else OpenLoop
-    if opens_tls:
-        return TlsOneShot
+        return OpenLoop
     return Connection if plan.keep_alive else OneShot

@@ -3,30 +3,37 @@
 import time
 
 from abench.client.connection import Connection
+from abench.client.connection_pool import ConnectionPool
 
 _clock = time.perf_counter_ns
 
 
 class OneShot(Connection):
-    """One connection per request."""
+    """One connection per request, which is timed from when that was open as well."""
 
-    __slots__ = ()
+    __slots__ = ("_record_request",)
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        super().__init__(pool)
+        self._record_request = pool.recorder.phases.request.append
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle `nbytes` that the transport has read into the buffer."""
         expected = self._expected
-        if not (
+        if self._is_excluded or not (
             self._awaits_first_byte
             and nbytes == expected.length
             and self._starts_with(expected.head)
         ):
             self._parse(nbytes)
             return
-        elapsed = _clock() // 1000 - self.sent_at
+        now = _clock() // 1000
+        elapsed = now - self.sent_at
         if elapsed > self._pool.limit_us:
             self._fail_late(elapsed)
             return
         self._record(elapsed)
+        self._record_request(now - self._opened_at_us)
         self.sent_at = 0
         self._close()  # connection_lost opens the next
 
@@ -47,5 +54,6 @@ class FireAndForget(OneShot):
             self._record_excluded()
         else:
             self._count_sent(len(self._request))
-            self._pool.recorder.success(0, elapsed)
+            for recorder in (self._pool.recorder, *self._parts):
+                recorder.success(0, elapsed)
         self._close()

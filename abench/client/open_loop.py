@@ -2,9 +2,10 @@
 
 import time
 
-from abench.client.connection import Connection
+from abench.client.connection import Connection, Record
 from abench.client.connection_pool import ConnectionPool
 from abench.client.scheduler import LATE_US
+from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.stages import StageRecorder
 
 _clock = time.perf_counter_ns
@@ -22,7 +23,9 @@ class OpenLoop(Connection):
     def __init__(self, pool: ConnectionPool) -> None:
         super().__init__(pool)
         self._due_us = 0  # microseconds of the monotonic clock
-        self._record_response_time = pool.recorder.response.append
+        self._record_response_time: Record = pool.recorder.response.append
+        if not pool.workload.only:
+            self._record_response_time = self._record_in_parts
         self._is_free = False  # waits in the scheduler for a request
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -70,16 +73,24 @@ class OpenLoop(Connection):
     def _record_response(self, elapsed: int) -> None:
         self._record_response_time(self.sent_at + elapsed - self._due_us)
 
+    def _record_in_parts(self, response_us: int) -> None:
+        """Record a response time for the run and its parts."""
+        self._pool.recorder.response.append(response_us)
+        for part in self._parts:
+            part.response.append(response_us)
+
 
 class StagedOpenLoop(OpenLoop):
     """A connection that also records each request in the stage in which it was due."""
 
-    __slots__ = ("_stage",)
+    __slots__ = ("_record_in_run", "_stage")
 
     def __init__(self, pool: ConnectionPool) -> None:
         super().__init__(pool)
         self._stage = StageRecorder()
-        self._record_response_time = self._record_both
+        self._record_response_time = self._record_in_parts
+        self._record_in_run = self._record_recognized
+        self._record = self._record_recognized = self._record_in_stage
 
     def start(self, due_us: int, now_us: int) -> None:
         """Send the request that was due."""
@@ -93,8 +104,12 @@ class StagedOpenLoop(OpenLoop):
         """The stage of the request in flight; None without one."""
         return self._stage if self.sent_at else None
 
-    def _record_both(self, response_us: int) -> None:
-        """Record a response time for the run and the stage; `sent_at` is still set."""
-        self._pool.recorder.response.append(response_us)
-        self._stage.response.add(response_us)
-        self._stage.service.add(response_us - (self.sent_at - self._due_us))
+    @property
+    def _parts(self) -> tuple[OutcomeRecorder, ...]:
+        """The parts of the run in which the request in flight counts as well."""
+        return (*super()._parts, self._stage)
+
+    def _record_in_stage(self, elapsed_us: int) -> None:
+        """Count a recognized response for the run and the stage."""
+        self._record_in_run(elapsed_us)
+        self._stage.recognized(self._expected.status, self._expected.length, elapsed_us)

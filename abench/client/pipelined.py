@@ -11,6 +11,7 @@ from abench.client.connection_pool import ConnectionPool
 from abench.client.pipelined_parser import PipelinedParser
 from abench.client.response_parser import ResponseError, first_line, location_in
 from abench.client.socket_transport import SocketTransport
+from abench.stats.groups import GroupRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 
 _clock = time.perf_counter_ns
@@ -21,11 +22,13 @@ class InFlight:
     """A request, when it was first sent (in us), and which statuses are successes.
 
     `was_retried` tells that it was sent again already, since a reused connection was stale.
+    `group` is the part of the run in which it counts, if there are several.
     """
 
     sent_at: int
     data: bytes
     statuses: frozenset[int]
+    group: GroupRecorder | None = None
     was_retried: bool = False
 
 
@@ -111,7 +114,7 @@ class Pipelined(Connection):
 
     def _next_item(self, now: int) -> InFlight:
         data = self._constant_request or self._next_request()
-        return InFlight(now, data, self._expected.expectation.statuses)
+        return InFlight(now, data, self._expected.expectation.statuses, self._group)
 
     def _send(self) -> None:
         """Send the requests that waited for the connection.
@@ -153,7 +156,11 @@ class Pipelined(Connection):
         self._count_sent(len(answered.data))
         if status in answered.statuses:
             recorder.success(status, elapsed)
+            if answered.group:
+                answered.group.success(status, elapsed)
         else:
+            if answered.group:
+                answered.group.failure("status", status)
             status_line = partial(_status_line_in, self._pool.view[:nbytes], status)
             recorder.failure("status", status, status_line)
 
@@ -176,9 +183,9 @@ class Pipelined(Connection):
         unanswered, self._waiting = list(self._in_flight), []
         self._in_flight.clear()
         self.sent_at = 0
-        failed = [request.was_retried for request in unanswered]
-        excluded = sum(failed[: self._excluded])
-        self._count_failed("stale", sum(failed), excluded, STALE, self._pool.plan.method)
+        failed = [request for request in unanswered if request.was_retried]
+        excluded = sum(request.was_retried for request in unanswered[: self._excluded])
+        self._count_failed("stale", failed, excluded, STALE, self._pool.plan.method)
         for request in unanswered:
             if not request.was_retried:
                 request.was_retried = True
@@ -221,6 +228,11 @@ class Pipelined(Connection):
         counted = [*self._in_flight, *self._waiting][self._excluded :]
         return [(now_us - request.sent_at, now_us - request.sent_at) for request in counted]
 
+    def groups_in_flight(self) -> list[GroupRecorder | None]:
+        """Return the group of each counted request in flight, in the order of `waits_us`."""
+        counted = [*self._in_flight, *self._waiting][self._excluded :]
+        return [request.group for request in counted]
+
     def abort(self) -> int:
         """Close for good; return how many counted requests were in flight."""
         in_flight = len(self._in_flight) + len(self._waiting) - self._excluded
@@ -231,19 +243,23 @@ class Pipelined(Connection):
 
     def _fail(self, kind: str, *detail: object) -> None:
         """Count all requests in flight, or waiting for a connection, as failed."""
-        failed = len(self._in_flight) + len(self._waiting)
+        failed = [*self._in_flight, *self._waiting]
         self._in_flight.clear()
         self._waiting.clear()
         self.sent_at = 0
-        self._count_failed(kind, failed, min(self._excluded, failed), *detail)
+        self._count_failed(kind, failed, min(self._excluded, len(failed)), *detail)
         self._drop()
 
-    def _count_failed(self, kind: str, failed: int, excluded: int, *detail: object) -> None:
-        """Count `failed` requests, of which `excluded` belong to the warm-up."""
+    def _count_failed(
+        self, kind: str, failed: list[InFlight], excluded: int, *detail: object
+    ) -> None:
+        """Count `failed` requests, of which the first `excluded` belong to the warm-up."""
         self._pool.excluded += excluded
         self._excluded -= excluded
-        for _ in range(failed - excluded):
+        for request in failed[excluded:]:
             self._pool.recorder.failure(kind, 0, *detail)
+            if request.group:
+                request.group.failure(kind)
 
 
 def _head_in(received: memoryview, status: int) -> bytes:

@@ -41,7 +41,7 @@ class ReopenedConnection(ABC):
         self._awaits_first_byte = False  # a request is in flight, without a byte of its response
         self._is_closing = False  # closed by this side, which awaits connection_lost
         self._failed_connects = 0  # failed attempts since the last that succeeded
-        self._opened_at_us = 0  # when the last connection with TLS was open
+        self._opened_at_us = 0  # when the last connection was open
 
     cancel_connect: Callable[[], object] | None
     """Cancels the attempt to connect, while there is one."""
@@ -96,14 +96,16 @@ class ReopenedConnection(ABC):
             if self.cancel_connect:
                 self.cancel_connect()
 
-    def handshake_done(self, tls: ssl.SSLObject, times: OpeningTimes) -> None:
-        """Record how long a connection with TLS took to open, and what TLS agreed on."""
+    def opened(self, times: OpeningTimes, tls: ssl.SSLObject | None = None) -> None:
+        """Record how long a connection took to open, and what TLS agreed on."""
         self._opened_at_us = times.opened_at_us
-        handshakes = self._pool.recorder.handshakes
-        resumed = bool(tls.session_reused)
-        handshakes.add(times.connect_us, times.handshake_us, resumed=resumed)
-        if handshakes.session is NO_SESSION:
-            handshakes.session = describe_session(tls)
+        recorder = self._pool.recorder
+        recorder.phases.connect.append(times.connect_us)
+        if tls and times.handshake_us is not None:
+            recorder.phases.handshake.append(times.handshake_us)
+            recorder.handshakes.resumed += bool(tls.session_reused)
+            if recorder.handshakes.session is NO_SESSION:
+                recorder.handshakes.session = describe_session(tls)
 
     def connect_failed(
         self, error_number: int = 0, reason: str = "", message: str = "", kind: str = "connect"

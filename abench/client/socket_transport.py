@@ -10,9 +10,12 @@ import errno
 import select
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
+
+_clock = time.perf_counter_ns
 
 _READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP
 _WRITE_EVENTS = _READ_EVENTS | select.EPOLLOUT
@@ -21,11 +24,11 @@ _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
 
 class OpeningTimes(NamedTuple):
-    """How long TCP and the TLS handshake took, and when that was, in microseconds."""
+    """When a connection was open, and how long TCP and, with TLS, its handshake took: in us."""
 
-    connect_us: int
-    handshake_us: int
     opened_at_us: int
+    connect_us: int
+    handshake_us: int | None = None
 
 
 class TransportClient(Protocol):
@@ -34,8 +37,8 @@ class TransportClient(Protocol):
     def connection_made(self, transport: "SocketTransport") -> None:
         """Use a transport that is connected."""
 
-    def handshake_done(self, tls: ssl.SSLObject, times: OpeningTimes) -> None:
-        """Note how long a connection with TLS took to open; connection_made comes next."""
+    def opened(self, times: OpeningTimes, tls: ssl.SSLObject | None = None) -> None:
+        """Note how long a connection took to open, and its TLS; connection_made comes next."""
 
     def connect_failed(
         self, error_number: int = 0, reason: str = "", message: str = "", kind: str = "connect"
@@ -113,6 +116,7 @@ class SocketTransport:
 
     __slots__ = (
         "_address",
+        "_began_us",
         "_buffer",
         "_client",
         "_descriptor",
@@ -132,6 +136,7 @@ class SocketTransport:
         self._client = client
         self._address = address
         self._is_connected = False
+        self._began_us = 0  # when it started to connect
         self._unsent: deque[memoryview] | None = None  # waits until the socket is writable
         # The C type, created non-blocking: its Python subclass and setblocking take 2 us more.
         self._socket = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -143,6 +148,7 @@ class SocketTransport:
 
     def connect(self) -> None:
         """Start to connect; the client learns the result, perhaps at once."""
+        self._began_us = _clock() // 1000
         error_number = self._socket.connect_ex(self._address)
         if error_number in _IN_PROGRESS:  # loopback is done by now, without a wake-up
             error_number = self._socket.connect_ex(self._address)
@@ -255,6 +261,13 @@ class SocketTransport:
             self.cancel_connect(error_number)
 
     def _connected(self) -> None:
+        """Tell the client that TCP is open, and with it the connection."""
+        now = _clock() // 1000
+        self._client.opened(OpeningTimes(now, now - self._began_us))
+        self._start()
+
+    def _start(self) -> None:
+        """Have the client use the connection, which is open."""
         self._is_connected = True
         if self._socket.family != socket.AF_UNIX:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

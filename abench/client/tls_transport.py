@@ -64,7 +64,6 @@ class TlsTransport(SocketTransport):
     """
 
     __slots__ = (
-        "_began_us",
         "_connect_us",
         "_encrypted",
         "_incoming",
@@ -88,7 +87,7 @@ class TlsTransport(SocketTransport):
         settings: TlsSettings,
     ) -> None:
         super().__init__(poller, client, family, address)
-        self._began_us = self._connect_us = 0
+        self._connect_us = 0
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
         self._read_plain: Any  # the type stub has no size together with a buffer
@@ -100,11 +99,6 @@ class TlsTransport(SocketTransport):
         self._plain: deque[memoryview] = deque()
         # A plain function: a bound method would make a reference cycle.
         self._next_step = TlsTransport._handshake
-
-    def connect(self) -> None:
-        """Start to connect; the client learns the result, perhaps at once."""
-        self._began_us = _clock() // 1000
-        super().connect()
 
     def cancel_connect(self, error_number: int = 0) -> None:
         """Cancel an attempt to connect, with the errno that made it fail or 0."""
@@ -179,9 +173,9 @@ class TlsTransport(SocketTransport):
             self._on_end(error)
         else:
             now = _clock() // 1000
-            times = OpeningTimes(self._connect_us, now - self._began_us, now)
-            self._client.handshake_done(tls, times)
-            super()._connected()  # a request is sent together with the last of the handshake
+            times = OpeningTimes(now, self._connect_us, now - self._began_us)
+            self._client.opened(times, tls)
+            self._start()  # a request is sent together with the last of the handshake
             self._send_records()
             if self._incoming.pending and self in self._poller.transports:
                 self._decrypt()  # the server may send first

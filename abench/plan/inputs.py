@@ -1,18 +1,22 @@
 """The files and streams that options read from; a stream can be read only once."""
 
+import gzip
+import io
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 from abench.errors import ParameterError
 
 BLOCK_SIZE = 1 << 18  # bytes of lines at once: what is made of them stays in the CPU's caches
+
+_GZIP = b"\x1f\x8b\x08"  # its two identifying bytes, and deflate
 
 Identity = tuple[int, int]
 """Device and inode: the same for all names of a stream, as /dev/stdin, - and /dev/fd/0."""
@@ -31,16 +35,30 @@ def read(option: str, path: str) -> bytes:
         return _read_all(path) if stream is None else _read_stream(stream, path)
 
 
-def blocks(option: str, path: str, *, keep: bool) -> Iterator[bytes]:
-    """Yield the content of `path` in blocks of whole lines, without the LF or CR LF at their end.
+def chunks(option: str, path: str, *, keep: bool = False) -> Iterator[bytes]:
+    """Yield the content of `path`, decompressed if it begins as gzip does (RFC 1952 section 2.3.1).
 
     Raises ParameterError. With `keep`, the content of a stream is kept for a second call.
     """
     with errors_named(option, path):
         record_input(option, path)
         stream = identity(path) if keep else None
-        with _open(path) if stream is None else BytesIO(_read_stream(stream, path)) as file:
-            yield from _lines(file)
+        with _open(path) if stream is None else io.BytesIO(_read_stream(stream, path)) as file:
+            beginning = file.read(BLOCK_SIZE)
+            if beginning.startswith(_GZIP):
+                yield from _decompressed(_Rejoined(beginning, file))
+                return
+            while beginning:
+                yield beginning
+                beginning = file.read(BLOCK_SIZE)
+
+
+def blocks(option: str, path: str, *, keep: bool) -> Iterator[bytes]:
+    """Yield the `chunks` of a file in blocks of whole lines, without the LF or CR LF at their end.
+
+    Raises ParameterError. With `keep`, the content of a stream is kept for a second call.
+    """
+    return lines(chunks(option, path, keep=keep))
 
 
 def record_input(option: str, path: str) -> None:
@@ -115,17 +133,43 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+class _Rejoined(io.RawIOBase):
+    """A file whose beginning has been read."""
+
+    def __init__(self, beginning: bytes, rest: BinaryIO) -> None:
+        self._beginning, self._rest = beginning, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._beginning:
+            return self._rest.read(size)
+        end = len(self._beginning) if size < 0 else size
+        read, self._beginning = self._beginning[:end], self._beginning[end:]
+        return read
+
+
+def _decompressed(file: io.RawIOBase) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=file) as content:
+            while chunk := content.read(BLOCK_SIZE):
+                yield chunk
+    except (EOFError, zlib.error) as error:  # BadGzipFile is an OSError
+        raise ValueError(f"its gzip data is damaged: {error}") from None
+
+
+def lines(content: Iterable[bytes]) -> Iterator[bytes]:
     """Yield blocks that end at the end of a line; a lone CR ends a line, too."""
-    rest = b""
-    while block := file.read(BLOCK_SIZE):
-        whole, end, partial = block.rpartition(b"\n")
+    parts: list[bytes] = []  # of a line that has not ended
+    for chunk in content:
+        whole, end, partial = chunk.rpartition(b"\n")
         if end:
-            yield _without_cr(rest + whole)
-            rest = partial
+            yield _without_cr(b"".join((*parts, whole)))
+            parts = [partial]
         else:
-            rest += block
-    if rest:
+            parts.append(chunk)
+    if rest := b"".join(parts):
         yield _without_cr(rest)
 
 

@@ -2,9 +2,10 @@
 
 import operator
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, islice
 from typing import overload
 
@@ -12,6 +13,7 @@ from abench.plan.packed_bytes import PackedBytes
 
 # RFC 9110 section 9.2.1: only safe methods are replayed. Others would change something again.
 METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+MAX_NUMBERS = 5  # of the lines that are not understood, so many are named
 _SORT_BUCKETS = 4_096
 
 
@@ -72,6 +74,11 @@ class LogEntries(Sequence[LogEntry]):
         position = index if self._order is None else self._order[index]
         return self._methods[position], self._resources[position]
 
+    @cached_property
+    def frequencies(self) -> Counter[tuple[int, bytes]]:
+        """How often each different request was made."""
+        return Counter(map(self.key, range(len(self))))
+
     def __len__(self) -> int:
         return len(self.times_s)
 
@@ -104,14 +111,48 @@ def _sorted(times_s: "array[float]") -> "array[int]":
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedLog:
-    """The requests of a log in the order of their times, the first at 0.
+class LeftOut:
+    """How many lines of a log are not replayed, by reason; of HAR and of arrays, how many entries.
 
-    `skipped` is how many lines could not be read, or would change something if replayed.
+    `unsafe` ones have a method that would change something again; in `no_request` the server got
+    something that was none for a resource; `elsewhere` another server got it, or the browser's
+    cache answered. `numbers` are those of the first lines that are not understood, from 1; what is
+    counted is a `unit`.
     """
 
+    unsafe: int = 0
+    no_request: int = 0
+    elsewhere: int = 0
+    not_understood: int = 0
+    numbers: tuple[int, ...] = ()
+    unit: str = "line"
+
+    @property
+    def total(self) -> int:
+        """How many lines are not replayed."""
+        return self.unsafe + self.no_request + self.elsewhere + self.not_understood
+
+
+def list_numbers(numbers: tuple[int, ...], total: int) -> str:
+    """Return the numbers of the first of `total` lines as text."""
+    more = ", ..." if total > len(numbers) else ""
+    return f"{', '.join(map(str, numbers))}{more}"
+
+
+NOTHING_LEFT_OUT = LeftOut()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedLog:
+    """The requests of a log in the order of their times, the first at 0."""
+
     entries: Sequence[LogEntry]
-    skipped: int
+    left_out: LeftOut = NOTHING_LEFT_OUT
+
+    @property
+    def skipped(self) -> int:
+        """How many lines are not replayed."""
+        return self.left_out.total
 
     def times_s(self) -> tuple[float, ...]:
         """Return when each request was made, in seconds from the first."""

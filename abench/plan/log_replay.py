@@ -1,220 +1,166 @@
-"""Reads an access log, to replay its requests: common and combined format, and lines of JSON."""
+"""Reads the log of a server, to replay its requests: the format is recognized by the content.
 
-import json
+Lines of text (log_text), of JSON (log_json) and with columns (log_w3c); documents of JSON: HAR, and
+an array of what would be lines.
+"""
+
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from math import isnan
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from abench.errors import ParameterError
-from abench.plan import inputs, log_times
-from abench.plan.log_entries import METHODS, LogEntries, RecordedLog
+from abench.plan import har, inputs, json_items, log_json
+from abench.plan.log_entries import LeftOut, LogEntries, RecordedLog, list_numbers
+from abench.plan.log_rows import LeftOutCounter, Reason, Row
+from abench.plan.log_text import FORMATS, Columns, TextFormat
+from abench.plan.log_w3c import W3cLog
 
-_METHOD_INDEX = {method: number for number, method in enumerate(METHODS)}
-_ENCODED_METHOD_INDEX = {method.encode(): number for method, number in _METHOD_INDEX.items()}
+# Beyond this share a format is not understood, and not just some of its lines.
+MAX_NOT_UNDERSTOOD = 0.5
 
-# The common and the combined format start alike: host, identity, user, time, request line. A user
-# name may contain spaces: so the first brackets, and the quotes after them, are searched for.
-_COMMON = re.compile(r'[^\[\]"]*\[(?P<time>[^\]]+)\] "(?P<line>(?:[^"\\]|\\.)*)"')
-# The form of nearly all lines of a log: no escapes, and one of METHODS.
-_PLAIN = re.compile(
-    rb'^[^\[\]"\n]*\[([^\]\n]+)\] "(GET|HEAD|OPTIONS|TRACE) (/[^\s"\\]*) HTTP/\d\.\d".*$',
-    re.MULTILINE,
-)
-_ESCAPED = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))")
-_REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/\S*|https?://\S+)(?: HTTP/\d\.\d)?")
-
-_TIME_KEYS = ("time", "timestamp", "@timestamp", "ts", "time_iso8601", "time_local", "datetime")
-_LINE_KEYS = ("request", "request_line")
-_METHOD_KEYS = ("method", "request_method", "verb")
-_TARGET_KEYS = ("target", "uri", "request_uri", "path", "url")
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:[{\]]|$)")  # Envoy's lines begin with [2026
+_BATCH = 1_000  # rows of a document that are added together
 
 
-def read_log(path: Path) -> RecordedLog:
-    """Return the log at `path`; raises ParameterError if there is no request in it.
+def read_log(path: Path, host: str | None = None) -> RecordedLog:
+    """Return the log at `path`, perhaps compressed by gzip.
 
-    What is read from a stream is cached for a second call.
+    `host` is the server to be loaded, whose requests are taken from a recording of several. Raises
+    ParameterError if there is no request in it, or if most of it is not understood. What is read
+    from a stream is cached for a second call.
     """
     with inputs.errors_named("--replay", str(path)):
         stream = inputs.identity(str(path))
-    log = _parse_file(path) if stream is None else _cached_log(stream, path)
-    if not log.entries:
-        raise ParameterError("--replay", f"{path} has no request in it that can be replayed")
+    log = _parse_file(path, host) if stream is None else _cached_log(stream, path, host)
+    _check(path, log)
     return log
 
 
+def _check(path: Path, log: RecordedLog) -> None:
+    left_out = log.left_out
+    not_understood = describe_not_understood(left_out)
+    if not log.entries:
+        reason = f": {not_understood}" if not_understood else ""
+        raise ParameterError(
+            "--replay", f"{path} has no request in it that can be replayed{reason}"
+        )
+    if left_out.not_understood > MAX_NOT_UNDERSTOOD * (len(log.entries) + left_out.total):
+        raise ParameterError("--replay", f"{path}: most of it is not understood: {not_understood}")
+
+
+def describe_not_understood(left_out: LeftOut) -> str:
+    """Return how many lines are not understood, and which are the first; empty without any."""
+    number = left_out.not_understood
+    if not number:
+        return ""
+    what = {"line": "lines", "entry": "entries"}[left_out.unit]
+    counted = f"{number:,} {what} are" if number > 1 else f"1 {left_out.unit} is"
+    return f"{counted} not understood ({list_numbers(left_out.numbers, number)})"
+
+
 @lru_cache(maxsize=1)
-def _cached_log(_stream: inputs.Identity, path: Path) -> RecordedLog:
-    return _parse_file(path)
+def _cached_log(_stream: inputs.Identity, path: Path, host: str | None) -> RecordedLog:
+    return _parse_file(path, host)
 
 
 def parse_log(lines: Iterable[str]) -> RecordedLog:
-    """Return the log in `lines`, each in the common or combined format or JSON."""
-    entries = LogEntries()
-    skipped = _add_lines(entries, lines)
-    entries.arrange()
-    return RecordedLog(entries, skipped)
+    """Return the log in `lines`, which may be of several formats."""
+    reader = LogReader()
+    reader.add_lines(lines)
+    return reader.finish()
 
 
-def _parse_file(path: Path) -> RecordedLog:
-    entries = LogEntries()
-    blocks = inputs.blocks("--replay", str(path), keep=False)
-    skipped = sum(_add_block(entries, block) for block in blocks)
-    entries.arrange()
-    return RecordedLog(entries, skipped)
+def _parse_file(path: Path, host: str | None) -> RecordedLog:
+    reader = LogReader()
+    with inputs.errors_named("--replay", str(path)):
+        chunks = inputs.chunks("--replay", str(path))
+        beginning = next(chunks, b"")
+        content = chain([beginning], chunks)
+        if har.is_har(beginning):
+            reader.add_rows(har.read_rows(content, host))
+        elif _ARRAY.match(beginning):
+            reader.add_rows(map(log_json.parse_record, json_items.items(content)))
+        else:
+            for block in inputs.lines(content):
+                reader.add_block(block)
+    return reader.finish()
 
 
-def _add_block(entries: LogEntries, block: bytes) -> int:
-    """Add the requests of some whole lines; return how many lines are skipped.
+class LogReader:
+    """Collects the requests of a log from its lines, in their order."""
 
-    Lines that are not all plain are parsed one by one.
-    """
-    if block.startswith(b"{"):
-        plain = _plain_json(block)
-    else:
-        plain = _parse_uniform(block, _PLAIN, ("time", "method", "resource"), None)
-    if plain:
-        entries.add(*plain)
-        return 0
-    lines = block.decode(errors="surrogateescape").split("\n")
-    return _add_lines(entries, lines)
+    def __init__(self) -> None:
+        self.entries = LogEntries()
+        self._left_out = LeftOutCounter()
+        self._line_number = 1  # of the next line
+        self._format: TextFormat = FORMATS[0]  # that of the last line that was understood
+        self._w3c = W3cLog()
+        self._unit = "line"
 
+    def add_block(self, block: bytes) -> None:
+        """Add whole lines; those that are not all plain ones are parsed one by one."""
+        if self._line_number == 1:
+            block = block.removeprefix(b"\xef\xbb\xbf")
+        if columns := self._columns(block):
+            self.entries.add(*columns)
+            self._line_number += block.count(b"\n") + 1
+        else:
+            self.add_lines(block.decode(errors="surrogateescape").split("\n"))
 
-_Columns = tuple[Sequence[float], Iterable[int], Sequence[bytes]]
+    def add_lines(self, lines: Iterable[str]) -> None:
+        """Add lines, one by one."""
+        parsed = []
+        for number, line in enumerate(map(str.strip, lines), self._line_number):
+            self._line_number = number + 1
+            if line and (found := self._parse(line)) is not None:
+                parsed.append((number, found))
+        self._add(parsed)
 
+    def add_rows(self, rows: Iterable[Row | Reason]) -> None:
+        """Add the entries of a document, which are numbered instead of lines."""
+        self._unit = "entry"
+        batch = []
+        for numbered in enumerate(rows, 1):
+            batch.append(numbered)
+            if len(batch) == _BATCH:
+                self._add(batch)
+                batch = []
+        self._add(batch)
 
-def _parse_uniform(
-    block: bytes, pattern: re.Pattern[bytes], names: Sequence[str], parse_time: "_ParseTime | None"
-) -> _Columns | None:
-    """Return the requests of some lines if all match `pattern`, whose groups have `names`."""
-    found = pattern.findall(block)
-    if len(found) != block.count(b"\n") + 1:
-        return None
-    columns = dict(zip(names, zip(*found, strict=True), strict=True))
-    times = columns["time"]
-    parse_time = parse_time or (
-        log_times.parse_clf_fraction if b"." in times[0] else log_times.parse_clf_time
-    )
-    times_s = list(map(parse_time, times))
-    if isnan(sum(times_s)):
-        return None
-    return times_s, map(_ENCODED_METHOD_INDEX.__getitem__, columns["method"]), columns["resource"]
+    def finish(self) -> RecordedLog:
+        """Return all requests in the order of their times."""
+        self.entries.arrange()
+        return RecordedLog(self.entries, self._left_out.result(self._unit))
 
+    def _add(self, parsed: list[tuple[int, Row | Reason]]) -> None:
+        rows = [found for _, found in parsed if not isinstance(found, Reason)]
+        if rows:
+            self.entries.add(*zip(*rows, strict=True))
+        self._left_out.add((number, found) for number, found in parsed if isinstance(found, Reason))
 
-_ParseTime = Callable[[bytes], float]
+    def _columns(self, block: bytes) -> Columns | None:
+        if block.startswith(b"{"):
+            return log_json.columns(block)
+        return None if self._w3c.has_begun else self._format.columns(block)
 
+    def _parse(self, line: str) -> Row | Reason | None:
+        """Return what a line says; None for a comment or a directive."""
+        if line.startswith("{"):
+            return log_json.parse_line(line)
+        if line.startswith("#"):
+            self._w3c.direct(line)
+            return None
+        if self._w3c.has_begun:
+            return self._w3c.row(line)
+        for one in self._likely_formats():
+            if (found := one.row(line)) is not None:
+                if found is not Reason.NOT_UNDERSTOOD:
+                    self._format = one
+                return found
+        return Reason.NOT_UNDERSTOOD
 
-def _plain_json(block: bytes) -> _Columns | None:
-    """Return the requests of lines of JSON that are all like the first, and without nesting."""
-    try:
-        pairs = json.loads(block.partition(b"\n")[0], object_pairs_hook=tuple)
-    except (ValueError, RecursionError):
-        return None
-    values = dict(pairs)
-    is_nested = any(isinstance(value, tuple | list) for value in values.values())
-    if len(values) < len(pairs) or is_nested:
-        return None
-    time, method, resource, request_line = _keys(tuple(values))
-    if time is None or not (request_line or (method and resource)):
-        return None
-    roles: dict[str | None, str] = {time: "time"}
-    if method and resource:
-        roles |= {method: "method", resource: "resource"}
-    else:
-        roles[request_line] = "line"
-    pattern, names = _json_pattern(tuple(values), tuple(map(roles.get, values)))
-    return _parse_uniform(block, pattern, names, log_times.parse_json_time)
-
-
-_JSON_VALUES = {
-    None: rb'(?:"[^"\\\n]*(?:\\.[^"\\\n]*)*"|[^"\s,{}\[\]]+)',
-    "time": rb'"?((?<=")[^"\\\n]*(?=")|(?<!")[0-9.]+)"?',
-    "method": rb'"(GET|HEAD|OPTIONS|TRACE)"',
-    "resource": rb'"(/[^\s"\\]*)"',
-    "line": rb'"(GET|HEAD|OPTIONS|TRACE) (/[^\s"\\]*)(?: HTTP/\d\.\d)?"',
-}
-_JSON_GROUPS = {None: (), "line": ("method", "resource")}
-
-
-@lru_cache(maxsize=64)
-def _json_pattern(
-    keys: tuple[str, ...], roles: tuple[str | None, ...]
-) -> tuple[re.Pattern[bytes], tuple[str, ...]]:
-    """Return the pattern of lines with these keys, and the names of its groups."""
-    members = (
-        re.escape(json.dumps(key).encode()) + rb"[ ]?:[ ]?" + _JSON_VALUES[role]
-        for key, role in zip(keys, roles, strict=True)
-    )
-    names = tuple(name for role in roles for name in _JSON_GROUPS.get(role, (role or "",)))
-    return re.compile(rb"^\{" + rb"[ ]?,[ ]?".join(members) + rb"\}$", re.MULTILINE), names
-
-
-def _add_lines(entries: LogEntries, lines: Iterable[str]) -> int:
-    """Add the requests of lines, one by one; return how many lines are skipped."""
-    parsed = list(map(_parse_line, filter(None, map(str.strip, lines))))
-    valid = [row for row in parsed if row is not None]
-    if valid:
-        entries.add(*zip(*valid, strict=True))
-    return len(parsed) - len(valid)
-
-
-def _parse_line(line: str) -> "_Row | None":
-    return _from_json(line) if line.startswith("{") else _from_common(line)
-
-
-_Row = tuple[float, int, bytes]
-"""The time in seconds, the index of the method in METHODS, and the resource."""
-
-
-def _from_common(line: str) -> _Row | None:
-    found = _COMMON.match(line)
-    if not found:
-        return None
-    return _row(log_times.clf_time(found["time"]), _unescape(found["line"]))
-
-
-def _from_json(line: str) -> _Row | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    inner = record.get("request")
-    request: Mapping[str, Any] = inner if isinstance(inner, dict) else record
-    time = _keys(tuple(record))[0]
-    _, method, resource, request_line = _keys(tuple(request))
-    at_s = None if time is None else log_times.parse_time(record[time])
-    if method and resource and request[method] and request[resource]:
-        return _row(at_s, f"{request[method]} {request[resource]}")
-    return _row(at_s, str(request[request_line])) if request_line else None
-
-
-@lru_cache(maxsize=256)  # all lines of a log have the same keys
-def _keys(names: tuple[str, ...]) -> list[str | None]:
-    """Return the keys of the time, the method, the target and the request line, if any."""
-    roles = (_TIME_KEYS, _METHOD_KEYS, _TARGET_KEYS, _LINE_KEYS)
-    return [next((key for key in known if key in names), None) for known in roles]
-
-
-def _row(at_s: float | None, line: str) -> _Row | None:
-    found = _REQUEST_LINE.fullmatch(line)
-    if at_s is None or not found or found[1] not in _METHOD_INDEX:
-        return None
-    try:
-        return at_s, _METHOD_INDEX[found[1]], _resource(found[2]).encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        return None
-
-
-def _resource(target: str) -> str:
-    """Return a request-target in origin-form: the log of a proxy has URLs."""
-    return target if target.startswith("/") else "/" + "/".join(target.split("/")[3:])
-
-
-def _unescape(text: str) -> str:
-    """Undo how Apache and nginx escape quotes, backslashes and bytes that are not printable.
-
-    A byte becomes %HH, which requests the same resource (RFC 3986 section 6.2.2).
-    """
-    return _ESCAPED.sub(lambda found: f"%{found[1]}" if found[1] else found[2], text)
+    def _likely_formats(self) -> Iterator[TextFormat]:
+        yield self._format
+        yield from (one for one in FORMATS if one is not self._format)

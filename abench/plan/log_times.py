@@ -69,6 +69,15 @@ def parse_clf_fraction(text: bytes) -> float:
         return nan
 
 
+def parse_local_fraction(text: bytes) -> float:
+    """Return a time as HAProxy writes it: that of the common log format, without a zone.
+
+    It counts as UTC: only the distances between requests are replayed.
+    """
+    zoned = text + b" +0000"
+    return parse_clf_fraction(zoned) if b"." in text else parse_clf_time(zoned)
+
+
 def clf_time(text: str) -> float | None:
     """Return a time of the common log format, with or without a fraction."""
     found = _CLF_TIME.fullmatch(text)

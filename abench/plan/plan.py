@@ -1,14 +1,17 @@
 """The description of a run: validated once, and divided among processes."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from abench.errors import ParameterError
-from abench.plan import workload
+from abench.plan import request_groups, workload
 from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
+from abench.plan.request_groups import OTHERS, GroupName, RequestGroups
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
+from abench.plan.scenario_file import ScenarioFile
 from abench.plan.schedule import (
     ARRIVALS,
     ArrivalSchedule,
@@ -52,9 +55,13 @@ class Plan:
     count as successes.
     `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
     each request has a connection of its own, and with `wait` False its response is not waited for.
+    With a `scenario`, each connection is a user, who makes the requests: `url` names the server,
+    and what is due, and counts as one of `requests`, is an iteration.
 
-    `route` is how the server is reached, `tls` how it is verified. A plan is plain data and
-    picklable. Making one raises ParameterError for a value that makes a run impossible.
+    `route` is how the server is reached, `tls` how it is verified. `address` is the one that was
+    found to accept connections, in `lookup_us` microseconds if its name was looked up. A plan is
+    plain data and picklable. Making one raises ParameterError for a value that makes a run
+    impossible.
     """
 
     url: str
@@ -79,9 +86,11 @@ class Plan:
     speed: float = 1.0
     pipeline: int = 1
     wait: bool = True
+    scenario: ScenarioFile | None = None
     route: Route = DIRECT
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
+    lookup_us: int | None = None
     part: int = 0
     parts: int = 1
     target: Target = field(init=False)
@@ -160,6 +169,10 @@ class Plan:
         self.workload()
         if self.replay:
             self._check_replay()
+        if self.scenario:
+            others = self.urls or self.replay or self.method != "GET" or self.body
+            at_once = self.pipeline != 1 or not self.wait or self.http == "0.9"
+            self.scenario.check(self.request_template, makes_all=not (others or at_once))
         if self.pipeline != 1:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
@@ -205,14 +218,37 @@ class Plan:
 
     def workload(self) -> Workload:
         """Return the requests of this share, in the order in which one process sends them."""
+        if self.scenario:
+            return Workload((), iter(()), self.part, self.parts)
+        how = (self.request_template, self.expect, self.part, self.parts)
         if self.replay:
             entries = LogEntries.of(self.replay.entries)
-            return workload.recorded_workload(
-                entries, self.target, self.request_template, self.expect, self.part, self.parts
-            )
-        return workload.weighted_workload(
-            self.targets, self.request_template, self.expect, self.part, self.parts
-        )
+            return workload.recorded_workload(entries, self.target, *how, self._group_number)
+        return workload.weighted_workload(self.targets, *how, self._group_number)
+
+    @cached_property
+    def groups(self) -> RequestGroups:
+        """The requests that have figures of their own, if there is more than one group."""
+        if self.replay:
+            return request_groups.recorded_groups(LogEntries.of(self.replay.entries))
+        return request_groups.weighted_groups(self.targets)
+
+    def group_names(self) -> list[GroupName]:
+        """Return what the requests of each group are."""
+        keys = self.groups.keys
+        if self.replay:
+            entries = LogEntries.of(self.replay.entries)
+            server = self.target.url.removesuffix(self.target.resource)
+            named = [
+                GroupName(entries.methods[method], server + resource.decode(errors="replace"))
+                for method, resource in keys
+            ]
+        else:
+            named = [GroupName(self.method, self.targets[index][0].url) for index in keys]
+        return [*named, GroupName("", OTHERS)] if self.groups.has_others else named
+
+    def _group_number(self, key: Hashable) -> int:
+        return self.groups.number(key)
 
     @property
     def warms_up(self) -> bool:

@@ -21,19 +21,31 @@ class ExpectedResponse:
 
     A read of `length` bytes that starts with `head` is a complete response with status `status`,
     like the last one that was parsed; -1 means that none was parsed. `is_head_request` tells that
-    the response has no body.
+    the response has no body. `group` is the number of the group in which the request counts, and
+    `request_size` the length of its bytes, 0 if they differ each time.
     """
 
     __slots__ = (
         "expectation",
+        "group",
         "head",
         "is_head_request",
         "length",
+        "request_size",
         "status",
     )
 
-    def __init__(self, expectation: SuccessCriteria, *, is_head_request: bool) -> None:
+    def __init__(
+        self,
+        expectation: SuccessCriteria,
+        *,
+        is_head_request: bool,
+        group: int = 0,
+        request_size: int = 0,
+    ) -> None:
         self.expectation = expectation
+        self.group = group
+        self.request_size = request_size
         self.is_head_request = is_head_request
         self.head = b""
         self.length = -1
@@ -52,6 +64,8 @@ class WorkItem(NamedTuple):
 
 
 Key = TypeVar("Key", bound=Hashable)
+GroupNumber: TypeAlias = Callable[[Any], int]
+"""Returns the group in which a request counts, by its key."""
 WorkItems: TypeAlias = Sequence[WorkItem] | Mapping[Key, WorkItem]
 
 
@@ -102,12 +116,13 @@ class _ItemCache(dict[Key, WorkItem]):
         return item
 
 
-def weighted_workload(
+def weighted_workload(  # noqa: PLR0913, PLR0917 - what is requested, by which share of a run
     targets: Sequence[tuple[Target, int]],
     template: RequestTemplate,
     expectation: SuccessCriteria,
     part: int = 0,
     parts: int = 1,
+    group: GroupNumber = lambda _: 0,
 ) -> Workload:
     """Return the workload that requests each target as often as its weight says.
 
@@ -118,9 +133,12 @@ def weighted_workload(
     items: WorkItems[int]
     if isinstance(targets, Targets) and len(targets) > factory.max_items:
         at = targets.file.at
-        items = _ItemCache(factory.max_items, lambda index: factory.work_item(*at(index)))
+        items = _ItemCache(factory.max_items, lambda i: factory.work_item(*at(i), group(i)))
     else:
-        items = [factory.work_item(target, target.resource.encode()) for target, _ in targets]
+        items = [
+            factory.work_item(target, target.resource.encode(), group(index))
+            for index, (target, _) in enumerate(targets)
+        ]
     start = len(order) * part // parts
     rounds = cycle((order[start:], order[:start]))  # a cycle of indices would store each of them
     return Workload(items, chain.from_iterable(rounds), part, parts)
@@ -139,6 +157,7 @@ def recorded_workload(  # noqa: PLR0913, PLR0917 - those of weighted_workload, a
     expectation: SuccessCriteria,
     part: int = 0,
     parts: int = 1,
+    group: GroupNumber = lambda _: 0,
 ) -> Workload:
     """Return the workload that sends the requests of a log to the server of `target`, once."""
     factories = [
@@ -146,7 +165,7 @@ def recorded_workload(  # noqa: PLR0913, PLR0917 - those of weighted_workload, a
     ]
     max_items = min((factory.max_items for factory in factories), default=1)
     items = _ItemCache[tuple[int, bytes]](
-        max_items, lambda key: factories[key[0]].work_item(target, key[1])
+        max_items, lambda key: factories[key[0]].work_item(target, key[1], group(key))
     )
     keys = map(entries.key, range(part, len(entries), parts))
     return Workload(items, keys, part, parts)
@@ -162,13 +181,17 @@ class _ItemFactory:
         self._template = template
         self._prepared: dict[tuple[str, str, int, bytes], TargetTemplate] = {}
 
-    def work_item(self, target: Target, resource: bytes) -> WorkItem:
+    def work_item(self, target: Target, resource: bytes, group: int) -> WorkItem:
         """Return the work item for a resource of the server of `target`, with its credentials."""
         server = (*target.origin, target.credentials)
         prepared = self._prepared.get(server)
         if prepared is None:
             prepared = self._prepared[server] = self._template.template(target)
-        return WorkItem(
-            prepared.request(resource),
-            ExpectedResponse(self._expectation, is_head_request=self._is_head_request),
+        request = prepared.request(resource)
+        expected = ExpectedResponse(
+            self._expectation,
+            is_head_request=self._is_head_request,
+            group=group,
+            request_size=len(request.constant or b""),
         )
+        return WorkItem(request, expected)

@@ -1,7 +1,6 @@
 """The curves of a search for a server's capacity: what was achieved, and how long it took."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator
@@ -10,13 +9,15 @@ from abench.report.answer import Plot
 from abench.report.capacity_text import rounded
 from abench.report.plots import (
     BAD,
+    BROAD,
     FIRST,
     INK,
+    NARROW,
     QUIET,
     SECOND,
     THIRD,
     TIGHT,
-    draw_both,
+    draw_svg,
     format_time_axis,
 )
 from abench.stats.capacity import Capacity, Step
@@ -30,7 +31,10 @@ def plots(found: Capacity) -> list[Plot]:
         ("Offered and achieved rate", _rates_caption(found), _rates),
         ("Response times by rate", _times_caption(found), _times),
     )
-    return [(title, caption, *draw_both(partial(draw, found))) for title, caption, draw in drawn]
+    return [
+        (title, caption, draw_svg(draw, found, *BROAD), draw_svg(draw, found, *NARROW))
+        for title, caption, draw in drawn
+    ]
 
 
 def _rates(found: Capacity, axes: Axes) -> None:

@@ -48,7 +48,14 @@ def rounded(rate: float) -> str:
 
 def sentences(found: Capacity) -> list[str]:
     """Return the answer, and what to know of it, a sentence each."""
-    return [_answer(found), *_why(found), *_doubts(found), *_client(found), *_knee(found)]
+    return [
+        _answer(found),
+        *_why(found),
+        *_doubts(found),
+        *_client(found),
+        *_knee(found),
+        *_advice(found),
+    ]
 
 
 def _answer(found: Capacity) -> str:
@@ -132,6 +139,11 @@ def _knee(found: Capacity) -> Iterator[str]:
             f"The knee is near {rounded(found.knee.offered)}/s: beyond it, response times grow "
             "faster than the rate."
         )
+
+
+def _advice(found: Capacity) -> Iterator[str]:
+    if found.why and found.why.cause.advice:
+        yield f"To try next: {found.why.cause.advice[0]}"
 
 
 def step_row(step: Step) -> tuple[str, ...]:

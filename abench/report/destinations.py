@@ -35,7 +35,10 @@ class Destination:
     """The destination of an option's report; raises ParameterError if it cannot be written.
 
     `descriptor` is an open descriptor, or None for a file, which is opened only when it is written.
+    A file is replaced, unless `appends` is set: then what it has is kept.
     """
+
+    appends = False
 
     def __init__(self, option: str, name: str) -> None:
         self.option, self.name = option, name
@@ -82,8 +85,32 @@ class Destination:
             sys.stdout.buffer.write(data)  # always UTF-8, as the HTML declares, whatever the locale
         elif self.descriptor is not None:
             _write_all(self.descriptor, data)
+        elif self.appends:
+            append(self.path, data)
         elif not _replace(self.path, data):
             _overwrite(self.path, data)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append `data` to a file as a whole, also if others append to it; raises OSError.
+
+    Writers that lock wait for each other, and others cannot come between since all is written at
+    the end of the file, wherever that is by then.
+    """
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _write_all(descriptor, _after_a_torn_line(descriptor) + data)
+    finally:
+        os.close(descriptor)  # and so the lock
+
+
+def _after_a_torn_line(descriptor: int) -> bytes:
+    """Return the end of the line that is missing if a writer was killed in the middle of one."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 
 
 def _parse_descriptor(option: str, name: str) -> int | None:

@@ -200,7 +200,8 @@ def _find(plain: Any, figure: Figure) -> Any:
     if figure.inline:
         return plain
     if figure.names:
-        return {name: plain[name] for name in figure.names}
+        early = {name: None for name in figure.later_names if name not in plain}
+        return {name: early[name] if name in early else plain[name] for name in figure.names}
     return reduce(getitem, figure.key.split("/"), plain)
 
 

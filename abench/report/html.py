@@ -1,7 +1,10 @@
-"""The report as one self-contained HTML page: no network, no script, no other file."""
+"""The report as one self-contained HTML page: no network and no other file.
+
+Scripts let its plots answer to a pointer; without them, the page shows all that it has.
+"""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,10 +12,15 @@ from string import Template
 from typing import TextIO
 
 from abench.errors import ParameterError
+from abench.report import interactive
+from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
+from abench.report.html_tables import breakdown_tables, comma_separated, row
+from abench.report.interactive import NO_SCRIPTS, Scripts
 from abench.report.style import STYLE
-from abench.stats import phrases
+from abench.stats import phrases, scenario_phrases
 from abench.stats.bottleneck import find_bottleneck
-from abench.stats.latency import PERCENTILES, Latency
+from abench.stats.difference import describe_difference
+from abench.stats.latency import NAMES, PERCENTILES
 from abench.stats.results import Results, distributions
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import byte_size, count, decimal, microseconds, plural
@@ -23,14 +31,14 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy">
 <title>abench: $title</title>
 <style>
 $style</style>
 </head>
 <body class="abench">
 $body
-</body>
+$scripts</body>
 </html>
 """)
 _BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
@@ -44,7 +52,8 @@ $thresholds
 <section><h2>Latency</h2><table>$latencies</table><p class="quiet">$gap</p></section>
 <section><h2>The run</h2><dl>$facts</dl></section>
 </div>
-$stages
+$baseline
+$breakdown
 $seconds
 <dl>$environment</dl>
 </main>""")
@@ -62,9 +71,20 @@ def _can_draw() -> bool:
 
 def write_html(report: Results, stream: TextIO) -> None:
     """Write `report` to `stream` as an HTML page."""
-    title = escape(phrases.describe_target(report))
+    needed = interactive.scripts(interactive.plots(report))
     body = _body(report, _plots(report), _every_second(report))
-    stream.write(_PAGE.substitute(title=title, style=STYLE, body=body))
+    stream.write(format_page(phrases.describe_target(report), body, needed))
+
+
+def format_page(title: str, body: str, scripts: Scripts = NO_SCRIPTS) -> str:
+    """Return a page of abench in its style; `body` is HTML, and `title` is text."""
+    return _PAGE.substitute(
+        title=escape(title),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {scripts.policy}",
+        style=STYLE + scripts.style,
+        body=body,
+        scripts=scripts.body,
+    )
 
 
 def format_fragment(report: Results) -> str:
@@ -88,7 +108,8 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         latencies="".join(_latencies(report)),
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
-        stages="".join(_stages(report)),
+        baseline="".join(_baseline(report)),
+        breakdown="".join((*breakdown_tables(report), *_scenario(report))),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -104,7 +125,11 @@ def _verdict(report: Results) -> str:
     kind = "verdict bad" if found.is_bad else "verdict"
     certainty = " (likely)" if found.confidence == "likely" else ""
     lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
-    return f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul></div>'
+    steps = "".join(f"<li>{escape(line)}</li>" for line in found.advice)
+    return (
+        f'<div class="{kind}"><b>{escape(found.sentence)}</b>{certainty}<ul>{lines}</ul>'
+        f'<p>What to try next</p><ul class="advice">{steps}</ul></div>'
+    )
 
 
 def _remarks(report: Results) -> Iterator[str]:
@@ -145,16 +170,20 @@ def _figure(name: str, value: str) -> str:
 def _plots(report: Results, *, narrow: bool = True) -> Iterator[str]:
     """Yield each plot in two widths: text of the broad one is too small on a phone."""
     for title, caption, *svgs in import_module("abench.report.plots").plots(report):
-        label = escape(f"{title}. {caption}", quote=True)
         names = ("broad", "narrow") if narrow else ("wide",)
-        images = "".join(
-            f'<div class="{name}">{_labelled(svg, label)}</div>'
-            for name, svg in zip(names, svgs, strict=False)
-        )
-        yield (
-            f"<figure><h2>{escape(title)}</h2>{images}"
-            f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
-        )
+        yield format_plot(title, caption, dict(zip(names, svgs, strict=False)))
+
+
+def format_plot(title: str, caption: str, svgs: Mapping[str, str]) -> str:
+    """Return a plot of one or two widths, by their classes, with its title and caption."""
+    label = escape(f"{title}. {caption}", quote=True)
+    images = "".join(
+        f'<div class="{name}">{_labelled(svg, label)}</div>' for name, svg in svgs.items()
+    )
+    return (
+        f'<figure><h2>{escape(title)}</h2><div class="drawn">{images}</div>'
+        f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
+    )
 
 
 def _labelled(svg: str, label: str) -> str:
@@ -164,16 +193,10 @@ def _labelled(svg: str, label: str) -> str:
 def _latencies(report: Results) -> Iterator[str]:
     """Yield a row for each value, with a column for each distribution, to fit any width."""
     latencies = distributions(report)
-    yield _row("th", "latency", latencies)
-    for name, *values in zip(_NAMES, *map(_values, latencies.values()), strict=True):
-        yield _row("td", name, map(microseconds, values))
-
-
-_NAMES = ("min", "mean", *PERCENTILES, "max")
-
-
-def _values(latency: Latency) -> Iterator[float | None]:
-    yield from (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
+    yield row("th", "latency", latencies)
+    found = (latency.values for latency in latencies.values())
+    for name, *values in zip(NAMES, *found, strict=True):
+        yield row("td", name, map(microseconds, values))
 
 
 def _every_second(report: Results) -> Iterator[str]:
@@ -185,33 +208,60 @@ def _every_second(report: Results) -> Iterator[str]:
 def _seconds(report: Results) -> Iterator[str]:
     """Yield the values behind the plots over time, as a table."""
     requested = ("requested",) if report.schedule else ()
-    yield _row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
+    yield row("th", "second", ("pages/sec", *requested, "failed", *PERCENTILES))
     for second in report.series:
         found = (second.response or second.service).percentiles.values()
         rates = [second.pages_per_sec, *([second.requested_per_sec] if requested else [])]
         shown = ["-" if rate is None else f"{rate:,.0f}" for rate in rates]
-        yield _row(
-            "td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found))
+        yield row("td", str(second.at_s), (*shown, count(second.failed), *map(microseconds, found)))
+
+
+def _baseline(report: Results) -> Iterator[str]:
+    """Yield how the run differs from its baseline, if it has one."""
+    found = report.baseline
+    if found is None:
+        return
+    names = ("baseline", "this run")
+    yield f'<section><h2>Baseline</h2><p class="quiet">{escape(describe_baseline(found))}</p>'
+    rows = (row("td", name, cells) for name, *cells in map(difference_cells, found.differences))
+    head = row("th", "metric", (*names, "difference"))
+    yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    for one in found.differences:
+        yield f"<p>{escape(describe_difference(one))}</p>"
+    if found.plans:
+        differing = (
+            row("td", escape(name), map(escape, values)) for name, values in found.plans.items()
         )
+        yield f'<p class="remark">{MAY_BE_THE_REASON}</p>'
+        yield f'<div class="wide"><table>{row("th", "", names)}{"".join(differing)}</table></div>'
+    yield "</section>"
 
 
-def _stages(report: Results) -> Iterator[str]:
-    """Yield a table with a row for each stage, if there are several."""
-    rows = [_row("td", escape(text), cells) for text, cells in phrases.stage_rows(report)]
+def _scenario(report: Results) -> Iterator[str]:
+    """Yield the steps of a scenario as a table, and its checks and exceptions."""
+    scenario = report.scenario
+    if scenario is None:
+        return
+    yield "<section><h2>Scenario</h2>"
+    rows = [
+        row("td", escape(name), cells)
+        for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
+    ]
     if rows:
-        head = _row("th", "stage", phrases.STAGE_NAMES)
-        yield "<section><h2>Stages</h2>"
-        yield f'<div class="wide"><table>{head}{"".join(rows)}</table></div></section>'
-
-
-def _row(kind: str, name: str, cells: Iterable[str]) -> str:
-    listed = "".join(f"<{kind}>{cell}</{kind}>" for cell in cells)
-    return f"<tr><th>{name}</th>{listed}</tr>"
+        head = row("th", "step", scenario_phrases.STEP_NAMES)
+        yield f'<div class="wide"><table class="parts">{head}{"".join(rows)}</table></div>'
+    facts = [("paths", scenario_phrases.describe_iterations(scenario))]
+    facts += [
+        ("check", f"{name}: {outcome}")
+        for name, _, outcome in scenario_phrases.check_lines(scenario)
+    ]
+    facts += [("raised", line) for line in scenario_phrases.exception_lines(scenario)]
+    yield f"<dl>{''.join(_listed(facts))}</dl></section>"
 
 
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
-    yield "traffic", phrases.describe_traffic(report)
+    yield from phrases.transfers(report)
     yield from _tls_facts(report.tls)
     if report.unfinished:
         yield "unfinished", plural(report.unfinished, "request")
@@ -225,16 +275,14 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
         yield "schedule", phrases.describe_schedule(report.schedule)
     if report.warmup:
         yield "warm-up", phrases.describe_warmup(report.warmup)
+    yield from phrases.describe_own(report)
     if report.client.cpu:
-        yield "client", phrases.describe_client(report.client)
         yield "client memory", f"peak RSS {byte_size(report.client.peak_rss)} of the largest worker"
 
 
 def _tls_facts(tls: TlsResult | None) -> Iterator[tuple[str, str]]:
     if tls and tls.version:
         yield "TLS", phrases.describe_tls(tls)
-    if tls and tls.handshakes:
-        yield "handshakes", phrases.describe_handshakes(tls)
 
 
 def _environment(report: Results) -> Iterator[tuple[str, str]]:
@@ -247,8 +295,7 @@ def _environment(report: Results) -> Iterator[tuple[str, str]]:
 
 def _listed(facts: Iterable[tuple[str, str]]) -> Iterator[str]:
     for name, text in facts:
-        shown = ", ".join(text.split(phrases.SEPARATOR))
-        yield f"<dt>{escape(name)}</dt><dd>{escape(shown)}</dd>"
+        yield f"<dt>{escape(name)}</dt><dd>{comma_separated(text)}</dd>"
 
 
 def _machine(name: str, value: str | int) -> str:

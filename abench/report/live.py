@@ -1,17 +1,17 @@
 """The progress of a run, shown on a terminal."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from abench.plan.plan import Plan
-from abench.stats.histogram import Histogram
-from abench.stats.summary import REPORT_INTERVAL_S, Summary
-from abench.stats.units import count, decimal, duration, microseconds, plural
+from abench.report.advance import advance
+from abench.report.trend import Trend, sparkline
+from abench.stats.summary import Summary
+from abench.stats.units import count, decimal, microseconds
 
 REFRESH_S = 0.2
 MAX_SECONDS = 20  # in a sparkline
@@ -19,8 +19,6 @@ MIN_SECONDS = 3
 RIGHT_MARGIN = 3  # columns, left free so that the echo of Ctrl-C does not wrap the line
 MIN_BAR_WIDTH = 60  # columns: a narrower terminal shows no bar
 MAX_BAR_WIDTH = 30
-
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 class LiveView:
@@ -37,7 +35,7 @@ class LiveView:
         self._clock = clock
         self._updated_at = clock()
         self._succeeded = 0
-        self._trend = _Trend(plan)
+        self._trend = Trend(plan, MAX_SECONDS)
         self._bar = BarColumn()
         self._progress = Progress(console=Console(file=stream), auto_refresh=False, transient=True)
         self._task = self._progress.add_task("connecting", total=None, figures="")
@@ -58,10 +56,8 @@ class LiveView:
             return
         if elapsed_s:
             self._show_load(summary, elapsed_s, now - self._updated_at)
-        elif summary.open_connections == self._plan.connections and self._plan.warms_up:
-            self._progress.update(self._task, description="warming up", figures="", refresh=True)
         else:
-            self._show_connecting()
+            self._show_phase(summary)
         self._updated_at, self._succeeded = now, summary.succeeded
 
     @property
@@ -77,13 +73,15 @@ class LiveView:
         texts = (TextColumn("{task.description}"), TextColumn("{task.fields[figures]}"))
         self._progress.columns = (texts[0], *bars, texts[1])
 
-    def _show_connecting(self) -> None:
-        figures = plural(self._plan.connections, "connection")
-        self._progress.update(self._task, figures=figures, refresh=True)
+    def _show_phase(self, summary: Summary) -> None:
+        phase = advance(self._plan, summary, 0.0).text
+        self._progress.update(self._task, description=phase, refresh=True)
 
     def _show_load(self, summary: Summary, elapsed_s: float, since_s: float) -> None:
         rate = decimal((summary.succeeded - self._succeeded) / since_s) if since_s else "-"
-        done = self._update_bar(summary, elapsed_s)
+        now = advance(self._plan, summary, elapsed_s)
+        self._progress.update(self._task, completed=now.done, total=now.total)
+        done = now.text
         failed = f"  {count(summary.failed)} failed" if summary.failed else ""
         bar_width = self._usual_bar_width
         forms = [(done, bar_width, f"{rate} pages/sec", failed)] if bar_width else []
@@ -96,64 +94,19 @@ class LiveView:
         self._lay_out(bar_width)
         self._progress.update(self._task, description=done, figures=figures, refresh=True)
 
-    def _update_bar(self, summary: Summary, elapsed_s: float) -> str:
-        """Move the bar to the current state, and return that as text."""
-        if self._plan.requests:
-            done, total = summary.succeeded + summary.failed, self._plan.requests
-            self._progress.update(self._task, completed=done, total=total)
-            return f"{count(done)} of {count(total)}"
-        length = self._plan.duration_s or 0.0
-        self._progress.update(self._task, completed=elapsed_s, total=length)
-        return f"{duration(int(min(elapsed_s, length)))} of {duration(length)}"
-
     def _sparklines(self, room: int) -> str:
         """Return sparklines of the last rates and p99 values that fit into `room` columns."""
-        if not self._trend.rates:
+        if not self._trend.points:
             return ""
-        p99 = f"  p99 {microseconds(self._trend.p99s[-1])}"
+        found = self._trend.percentile("p99")
+        p99 = f"  p99 {microseconds(found[-1])}"
         shown = min(MAX_SECONDS, (room - len(p99) - 2) // 2)
         if shown < MIN_SECONDS or self._progress.console.options.ascii_only:
             return p99 if len(p99) <= room else ""
-        rates = sparkline(list(self._trend.rates)[-shown:])
-        p99s = sparkline([us or 0 for us in self._trend.p99s][-shown:])
-        return f" {rates}{p99} {p99s}"
+        rates = sparkline(self._trend.rates()[-shown:])
+        return f" {rates}{p99} {sparkline([us or 0 for us in found[-shown:]])}"
 
 
 def _width(done: str, bar_width: int, rate: str, failed: str) -> int:
     """Return the width of a line in columns; its parts are one column apart."""
     return len(done) + (1 + bar_width if bar_width else 0) + 1 + len(rate) + len(failed)
-
-
-class _Trend:
-    """The rates and p99 of the last seconds, from the increments of a Summary.
-
-    The time series of the Summary has longer and longer steps as a run goes on. A second counts as
-    ended half a report interval late: workers report at its end, and then one interval later.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self.rates: deque[float] = deque(maxlen=MAX_SECONDS)
-        self.p99s: deque[int | None] = deque(maxlen=MAX_SECONDS)
-        self._latency_name = "response" if plan.schedule else "service"
-        self._last_second = self._succeeded = 0
-        self._previous = Histogram()
-
-    def observe(self, summary: Summary, elapsed_s: float) -> None:
-        """Record a second that has ended."""
-        second = int(max(0.0, elapsed_s - REPORT_INTERVAL_S / 2))
-        if second <= self._last_second:
-            return
-        latencies: Histogram = getattr(summary, self._latency_name)
-        self.rates.append((summary.succeeded - self._succeeded) / (second - self._last_second))
-        self.p99s.append(latencies.since(self._previous).percentiles([99.0])[99.0])
-        self._previous = Histogram(latencies.counts.copy())
-        self._last_second, self._succeeded = second, summary.succeeded
-
-
-def sparkline(values: Iterable[float]) -> str:
-    """Return a bar for each value, scaled to the highest of them."""
-    values = list(values)
-    highest = max(values, default=0) or 1
-    return "".join(
-        _BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))] for value in values
-    )

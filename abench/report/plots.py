@@ -4,15 +4,15 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
+from abench.report import curves
 from abench.stats.histogram import Histogram
 from abench.stats.latency import latencies_with_waits
 from abench.stats.results import Results
@@ -20,7 +20,7 @@ from abench.stats.units import count, microseconds
 
 # Placeholders for variables of the style sheet, which have a value for light and for dark mode.
 INK, QUIET, LINES = "#010101", "#020202", "#030303"
-FIRST, SECOND, THIRD, BAD = "#040404", "#050505", "#060606", "#070707"
+FIRST, SECOND, THIRD, BAD, GOOD = "#040404", "#050505", "#060606", "#070707", "#080808"
 _VARIABLES = {
     INK: "--ink",
     QUIET: "--quiet",
@@ -29,7 +29,9 @@ _VARIABLES = {
     SECOND: "--second",
     THIRD: "--third",
     BAD: "--bad",
+    GOOD: "--good",
 }
+_COLORS = {variable: placeholder for placeholder, variable in _VARIABLES.items()}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # keep text as text, so that it can be searched and copied
     "font.family": "sans-serif",
@@ -51,7 +53,7 @@ _STYLE: dict[Any, Any] = {
 }
 # Salt, inches, and font size in points. The page shows the one whose text gets 11 to 16 pixels
 # high, on screens 320 pixels wide or more.
-_BROAD, _NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
+BROAD, NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
 TIGHT: dict[str, float] = {
     "columnspacing": 1.0,
     "handlelength": 1.4,
@@ -62,27 +64,37 @@ _PERCENTS = (0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999)
 _DRAWN_SECONDS = 120  # with more, points are not marked
 
 Draw = Callable[[Results, Axes], None]
+Drawn = TypeVar("Drawn")
 
 
 def plots(report: Results) -> list[tuple[str, str, str, str]]:
     """Return for each plot its title, caption, broad SVG and narrow SVG."""
     return [
-        (title(report), caption(report), *draw_both(partial(draw, report)))
+        (
+            title(report),
+            caption(report),
+            draw_svg(draw, report, *BROAD),
+            draw_svg(draw, report, *NARROW),
+        )
         for title, caption, draw in PLOTS
         if report.series or draw is _spectrum
     ]
 
 
-def draw_both(draw: Callable[[Axes], None]) -> tuple[str, str]:
-    """Return a plot as broad SVG and as narrow SVG, which a page shows on a phone."""
-    return _svg(draw, *_BROAD), _svg(draw, *_NARROW)
+def draw_svg(
+    draw: Callable[[Drawn, Axes], None],
+    drawn: Drawn,
+    salt: str,
+    size: tuple[float, float],
+    font_size: int,
+) -> str:
+    """Draw a plot; return its element, whose colours are variables of the page.
 
-
-def _svg(draw: Callable[[Axes], None], salt: str, size: tuple[float, float], font_size: int) -> str:
-    """Draw a plot; the salt makes its element ids unique on the page."""
+    The salt makes its element ids unique on the page.
+    """
     with mpl.rc_context({**_STYLE, "svg.hashsalt": salt, "font.size": font_size}):
         figure = Figure(figsize=size, layout="constrained")
-        draw(figure.subplots())
+        draw(drawn, figure.subplots())
         stream = io.StringIO()
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return _styled(stream.getvalue())
@@ -104,19 +116,7 @@ def _set_time_axis(report: Results, axes: Axes) -> None:
 
 
 def _rates(report: Results, axes: Axes) -> None:
-    marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
-    at = [second.at_s + second.length_s / 2 for second in report.series]
-    if _has_requested_rate(report):
-        requested = [
-            math.nan if one.requested_per_sec is None else one.requested_per_sec
-            for one in report.series
-        ]
-        axes.plot(at, requested, "-", color=QUIET, linewidth=4, alpha=0.5, label="requested")
-    served = [one.pages_per_sec for one in report.series]
-    axes.plot(at, served, marks + "-", color=FIRST, label="pages")
-    if any(one.failed for one in report.series):
-        failed = [one.failed / one.length_s if one.length_s else 0 for one in report.series]
-        axes.plot(at, failed, marks + "--", color=BAD, label="failures")
+    _draw_over_time(report, axes, curves.rates(report))
     if len(axes.lines) > 1:
         axes.legend(ncols=3, loc="upper right", **TIGHT)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
@@ -125,22 +125,29 @@ def _rates(report: Results, axes: Axes) -> None:
     _set_time_axis(report, axes)
 
 
+def _draw_over_time(report: Results, axes: Axes, drawn: Iterable[curves.Curve]) -> None:
+    """Draw curves with a point for each interval; those of long runs are not marked."""
+    at = curves.moments(report)
+    marks = "." if len(at) <= _DRAWN_SECONDS else ""
+    for curve in drawn:
+        values = [math.nan if value is None else value for value in curve.values]
+        broad: dict[str, Any] = {"linewidth": 4, "alpha": 0.5} if curve.is_broad else {}
+        style = curve.dash if curve.is_broad else marks + curve.dash
+        axes.plot(at, values, style, color=_COLORS[curve.color], label=curve.label, **broad)
+
+
 def _rates_title(report: Results) -> str:
     return (
         "Pages per second, served and requested"
-        if _has_requested_rate(report)
+        if curves.has_requested_rate(report)
         else "Pages per second"
     )
-
-
-def _has_requested_rate(report: Results) -> bool:
-    return any(one.requested_per_sec is not None for one in report.series)
 
 
 def _rates_caption(report: Results) -> str:
     rates = [one.pages_per_sec for one in report.series if one.length_s > 0.5]
     text = "Successful responses per second"
-    if _has_requested_rate(report):
+    if curves.has_requested_rate(report):
         text += ", and the requested rate"
     return (
         f"{text}: from {min(rates):,.0f} to {max(rates):,.0f} responses." if rates else f"{text}."
@@ -148,12 +155,7 @@ def _rates_caption(report: Results) -> str:
 
 
 def _latencies(report: Results, axes: Axes) -> None:
-    at = [second.at_s + second.length_s / 2 for second in report.series]
-    marks = "." if len(report.series) <= _DRAWN_SECONDS else ""
-    for name, style, colour in (("p50", "-", FIRST), ("p99", "--", SECOND), ("p99.9", ":", THIRD)):
-        found = [(one.response or one.service).percentiles[name] for one in report.series]
-        values = [math.nan if value is None else value for value in found]
-        axes.plot(at, values, marks + style, color=colour, label=name)
+    _draw_over_time(report, axes, curves.latencies(report))
     _set_time_axis(report, axes)
     if all(second.service.max is None for second in report.series):
         return  # no response came, so there is nothing for a logarithmic scale

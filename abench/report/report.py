@@ -39,7 +39,8 @@ class Report(Results):
         """Write a file in the format of its suffix: .json, .csv, .hgrm, .html, .svg or .txt.
 
         The file is replaced as a whole, and keeps its old data if that fails. With a schedule,
-        `run.hgrm` has the response times and `run.service.hgrm` beside it the service times. Raises
+        `run.hgrm` has the response times and `run.service.hgrm` beside it the service times. Beside
+        `run.csv` are `run.stages.csv` and `run.urls.csv`, if there are several. Raises
         ParameterError for another suffix, or if the file cannot be written; OSError if writing
         fails, for instance on a full disk.
         """

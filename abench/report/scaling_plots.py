@@ -1,13 +1,11 @@
 """The curve of closed loops with more and more connections, and of the law that fits them."""
 
-from functools import partial
-
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from abench.report.answer import Plot
 from abench.report.capacity_plots import add_legend
-from abench.report.plots import FIRST, INK, SECOND, THIRD, draw_both, format_time_axis
+from abench.report.plots import BROAD, FIRST, INK, NARROW, SECOND, THIRD, draw_svg, format_time_axis
 from abench.stats.scaling import Scaling
 
 _DRAWN = 100  # points of the law's curve
@@ -20,8 +18,18 @@ def plots(found: Scaling) -> list[Plot]:
     caption = "Pages per second of each closed loop, and of the law, on logarithmic scales."
     times = "Service times of the successes of each closed loop, on logarithmic scales."
     return [
-        ("Rate by connections", caption, *draw_both(partial(_rates, found))),
-        ("Service times by connections", times, *draw_both(partial(_times, found))),
+        (
+            "Rate by connections",
+            caption,
+            draw_svg(_rates, found, *BROAD),
+            draw_svg(_rates, found, *NARROW),
+        ),
+        (
+            "Service times by connections",
+            times,
+            draw_svg(_times, found, *BROAD),
+            draw_svg(_times, found, *NARROW),
+        ),
     ]
 
 

@@ -33,6 +33,7 @@ _RULES = """\
 .abench .verdict.bad { border-color: var(--bad) }
 .abench .verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet);
   font-size: .9rem }
+.abench .verdict .advice { color: inherit }
 .abench .figures { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem }
 .abench .figure { flex: 1 1 8rem; background: var(--card); border-radius: .4rem;
   padding: .6rem .9rem }
@@ -51,12 +52,18 @@ _RULES = """\
   .abench .broad { display: none }
 }
 .abench table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100% }
+.abench section { margin: 1.2rem 0 }
+.abench .plots section { margin: 0 }
 .abench .wide { overflow-x: auto }
 .abench th, .abench td { text-align: right; padding: .3rem .7rem;
   border-bottom: 1px solid var(--lines);
          white-space: nowrap }
 .abench th { color: var(--quiet); font-weight: 500 }
 .abench th:first-child { text-align: left }
+.abench .wide th:first-child { position: sticky; left: 0; background: var(--paper) }
+.abench .parts th:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 11rem;
+  max-width: 28rem }
+.abench .parts td.outcomes { text-align: left; white-space: normal; min-width: 9rem }
 .abench details { margin: 1rem 0 }
 .abench dl { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .2rem 1.2rem;
      font-size: .9rem }
@@ -67,4 +74,12 @@ _RULES = """\
 .abench .remark { color: var(--second) }
 """
 
-STYLE = _COLORS + _RULES
+# Paper is white, whatever the screen is, and no plot is cut in two.
+_PRINT = f"""
+@media print {{
+  .abench {{ {LIGHT}; max-width: none; padding: 0 }}
+  .abench figure, .abench section, .abench .verdict {{ break-inside: avoid }}
+}}
+"""
+
+STYLE = _COLORS + _RULES + _PRINT

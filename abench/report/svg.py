@@ -13,21 +13,21 @@ _TITLE_HEIGHT = 34
 
 
 def write_svg(report: Results, stream: TextIO) -> None:
-    """Write the plots one below the other, in the viewer's choice of light or dark."""
+    """Write the plots of a report."""
     drawn = import_module("abench.report.plots").plots(report)
-    write_plots([(title, plot) for title, _, plot, _ in drawn], stream)
+    write_plots([(title, broad) for title, _, broad, _ in drawn], stream)
 
 
-def write_plots(plots: Sequence[tuple[str, str]], stream: TextIO) -> None:
-    """Write plots with their titles one below the other; each is SVG as matplotlib draws it."""
+def write_plots(drawn: Sequence[tuple[str, str]], stream: TextIO) -> None:
+    """Write plots, each with its title, below each other; light or dark as the viewer wants."""
     step = HEIGHT + _TITLE_HEIGHT
     stream.write(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {step * len(plots)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {step * len(drawn)}" '
         f'font-family="system-ui, sans-serif">\n<style>:root {{ {LIGHT} }}\n'
         f"@media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}</style>\n"
         '<rect width="100%" height="100%" fill="var(--paper)"/>\n'
     )
-    for number, (title, plot) in enumerate(plots):
+    for number, (title, plot) in enumerate(drawn):
         top = number * step
         stream.write(
             f'<text x="12" y="{top + 22}" font-size="13" font-weight="600" fill="var(--ink)">'

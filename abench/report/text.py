@@ -1,28 +1,25 @@
 """The report as text: on a terminal of any width or in a file, with or without colour."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TextIO
 
-from rich.console import (
-    Console,
-    ConsoleOptions,
-    Group,
-    JustifyMethod,
-    RenderableType,
-    RenderResult,
-)
-from rich.measure import Measurement
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from abench.stats import phrases
+from abench.report.differences import render_baseline
+from abench.report.text_tables import BesideBars, Rows, grid
+from abench.stats import breakdown, phrases, scenario_phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
-from abench.stats.latency import Latency
+from abench.stats.breakdown import Row
+from abench.stats.latency import NAMES, latencies_with_waits
 from abench.stats.parts import Threshold
 from abench.stats.results import Results, distributions
 from abench.stats.units import count, decimal, microseconds
+
+MAX_URLS = 10  # in the text: a file may have a million
 
 
 def write_text(report: Results, stream: TextIO) -> None:
@@ -56,11 +53,13 @@ def render(report: Results) -> RenderableType:
         Padding(_figures(report), (0, 0, 0, 2), expand=False),
         "",
         Padding(_latencies(report), (0, 0, 0, 2), expand=False),
-        *_stages(report),
+        *_breakdown(report),
+        *_scenario(report),
         *_gap(report),
         *_remarks(report),
         "",
         _verdict(find_bottleneck(report)),
+        *_baseline(report),
         *_thresholds(report.thresholds),
     )
 
@@ -74,30 +73,29 @@ def _heading(report: Results) -> Text:
 
 def _figures(report: Results) -> Table:
     """Return the counts and rates as rows with a label."""
-    grid = _grid(3, "left")
+    table = grid(3, "left")
     pages = f"{decimal(report.pages_per_sec)} pages/sec"
-    grid.add_row(
+    table.add_row(
         "speed", Text.assemble((pages, "bold"), f"   {decimal(report.pages_per_min)} pages/min")
     )
-    grid.add_row("traffic", phrases.describe_traffic(report))
-    grid.add_row("requests", _outcomes(report))
-    if report.tls and report.tls.handshakes:
-        grid.add_row("handshakes", phrases.describe_handshakes(report.tls))
+    for name, text in phrases.transfers(report):
+        table.add_row(name, text)
+    table.add_row("requests", _outcomes(report))
     if report.failed:
-        grid.add_row("failures", Text(_pairs(report.failures), style="red"))
+        table.add_row("failures", Text(_pairs(report.failures), style="red"))
     for what, message in phrases.describe_samples(report):
-        grid.add_row("", Text.assemble((what, "red"), f", {message}"))
+        table.add_row("", Text.assemble((what, "red"), f", {message}"))
     if report.status:
-        grid.add_row("status", _statuses(report.status))
+        table.add_row("status", _statuses(report.status))
     if report.schedule:
         style = "" if report.schedule.is_met else "red"
-        grid.add_row("schedule", Text(phrases.describe_schedule(report.schedule), style=style))
+        table.add_row("schedule", Text(phrases.describe_schedule(report.schedule), style=style))
     if report.warmup:
         style = "yellow" if report.warmup.steady is False else ""
-        grid.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
-    if report.client.cpu:
-        grid.add_row("client", phrases.describe_client(report.client))
-    return grid
+        table.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
+    for row in phrases.describe_own(report):
+        table.add_row(*row)
+    return table
 
 
 def _outcomes(report: Results) -> Text:
@@ -129,83 +127,76 @@ def _gap(report: Results) -> list[RenderableType]:
     return ["", Text(gap, style="dim")] if gap else []
 
 
-class _Rows:
-    """A table of values by name, or one value per line where the table is too wide.
-
-    `title` is the heading of the labels, and the label of a row that has none.
-    """
-
-    def __init__(
-        self, title: str, names: Sequence[str], rows: Sequence[tuple[str, list[str]]]
-    ) -> None:
-        self._title = title
-        self._names = names
-        self._cells = rows
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        rows = self._rows()
-        wanted = Measurement.get(console, options.update(max_width=1000), rows).maximum
-        fits = wanted <= options.max_width
-        yield rows if fits else self._columns()
-
-    def _rows(self) -> Table:
-        right: JustifyMethod = "right"
-        grid = _grid(2, *[right] * len(self._names))
-        grid.add_row(self._title, *(Text(name, style="dim") for name in self._names))
-        for label, cells in self._cells:
-            grid.add_row(label, *cells)
-        return grid
-
-    def _columns(self) -> Table:
-        grid = _grid(2, "left", "right")
-        for label, cells in self._cells:
-            grid.add_row(label or self._title)
-            for name, value in zip(self._names, cells, strict=True):
-                grid.add_row("", Text(name, style="dim"), value)
-        return grid
-
-
-def _latencies(report: Results) -> _Rows:
-    names = ("min", "mean", *report.service.percentiles, "max")
+def _latencies(report: Results) -> RenderableType:
     found = distributions(report)
-    alone = len(found) == 1
-    rows = [("" if alone else name, _cells(latency)) for name, latency in found.items()]
-    return _Rows("latency", names, rows)
+    right: JustifyMethod = "right"
+    table = grid(2, *[right] * len(found))
+    table.add_row("latency", *(Text(name, style="dim") for name in found if len(found) > 1))
+    for row in zip(NAMES, *(map(microseconds, one.values) for one in found.values()), strict=True):
+        table.add_row(*row)
+    which = "response" if report.response else "service"
+    return BesideBars(table, latencies_with_waits(report.summary, which))
 
 
-def _stages(report: Results) -> list[RenderableType]:
-    rows = list(phrases.stage_rows(report))
-    if not rows:
+def _breakdown(report: Results) -> Iterator[RenderableType]:
+    """Yield a table for each way in which the run can be divided."""
+    urls = list(breakdown.url_rows(report))
+    for title, names, rows in (
+        ("phase", breakdown.PHASE_NAMES, list(breakdown.phase_rows(report))),
+        ("stage", breakdown.STAGE_NAMES, list(breakdown.stage_rows(report))),
+        ("url", breakdown.URL_NAMES, urls[:MAX_URLS]),
+    ):
+        if rows:
+            table = Rows(title, names, rows, optional=breakdown.OPTIONAL)
+            yield from ("", Padding(table, (0, 0, 0, 2), expand=False))
+    if (more := len(urls) - MAX_URLS) > 0:
+        text = f"and {count(more)} more, on which less time was spent: --json and --html have them"
+        yield Padding(Text(text, style="dim"), (0, 0, 0, 2))
+
+
+def _scenario(report: Results) -> list[RenderableType]:
+    """Return the steps, the checks and the exceptions of a scenario."""
+    scenario = report.scenario
+    if scenario is None:
         return []
-    table = _Rows("stage", phrases.STAGE_NAMES, rows)
-    return ["", Padding(table, (0, 0, 0, 2), expand=False)]
-
-
-def _cells(latency: Latency) -> list[str]:
-    values = (latency.min, latency.mean, *latency.percentiles.values(), latency.max)
-    return [microseconds(value) for value in values]
-
-
-def _grid(padding: int, *justify: JustifyMethod) -> Table:
-    """Return a table without lines: a column of labels, then one for each of `justify`."""
-    grid = Table.grid(padding=(0, padding))
-    grid.add_column(style="dim")
-    for each in justify:
-        grid.add_column(justify=each, no_wrap=each == "right")
-    return grid
+    steps = [
+        Row(name, cells) for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
+    ]
+    table = Rows("step", scenario_phrases.STEP_NAMES, steps)
+    facts = grid(3, "left")
+    facts.add_row("paths", scenario_phrases.describe_iterations(scenario))
+    for name, always, outcome in scenario_phrases.check_lines(scenario):
+        facts.add_row("check", Text.assemble(f"{name}: ", (outcome, "" if always else "red")))
+    for line in scenario_phrases.exception_lines(scenario):
+        facts.add_row("raised", Text(line, style="red"))
+    shown = (table, "", facts) if steps else (facts,)
+    return ["", *(Padding(one, (0, 0, 0, 2), expand=False) if one else "" for one in shown)]
 
 
 _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}
 
 
 def _verdict(found: Bottleneck) -> RenderableType:
-    """Return the verdict, and the evidence below it."""
+    """Return the verdict, the evidence below it, and what to try next."""
     style = "bold red" if found.is_bad else "bold"
     sentence = Text.assemble(
         ("verdict  ", "dim"), (found.sentence, style), _CERTAINTY[found.confidence]
     )
     evidence = [Padding(Text(line, style="dim"), (0, 0, 0, 2)) for line in found.evidence]
-    return Group(sentence, *evidence)
+    return Group(sentence, *evidence, _advice(found.advice))
+
+
+def _advice(advice: tuple[str, ...]) -> Table:
+    table = grid(2, "left")
+    for number, line in enumerate(advice):
+        table.add_row("" if number else "try", Text(line))
+    return table
+
+
+def _baseline(report: Results) -> list[RenderableType]:
+    if report.baseline is None:
+        return []
+    return ["", *render_baseline(report.baseline)]
 
 
 def _thresholds(thresholds: tuple[Threshold, ...]) -> list[RenderableType]:

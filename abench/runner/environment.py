@@ -16,6 +16,11 @@ from abench.stats.environment import Environment
 from abench.version import abench_version
 
 _PACKAGES = ("uvloop", "httptools", "hdrhistogram")
+_REVISIONS = (
+    *("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT", "BUILD_SOURCEVERSION", "CIRCLE_SHA1"),
+    *("BITBUCKET_COMMIT", "BUILDKITE_COMMIT", "TRAVIS_COMMIT", "DRONE_COMMIT_SHA"),
+)
+"""Where CI systems have the commit that they build: GitHub, GitLab, Jenkins, Azure and others."""
 
 
 def read_environment(arguments: Iterable[str]) -> Environment:
@@ -34,6 +39,7 @@ def read_environment(arguments: Iterable[str]) -> Environment:
             "cores": len(os.sched_getaffinity(0)),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
+        revision=next(filter(None, map(os.environ.get, _REVISIONS)), None),
     )
 
 

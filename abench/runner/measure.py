@@ -8,8 +8,10 @@ from abench.runner import coordinator
 from abench.stats.derivation import server_result
 from abench.stats.environment import Environment
 from abench.stats.results import Results, build_results
-from abench.stats.summary import Summary
+from abench.stats.so_far import counts_so_far
+from abench.stats.summary import REPORT_INTERVAL_S, Summary
 from abench.system import procfs
+from abench.system.server_monitor import ServerMonitor
 
 Runner = Callable[[Plan, coordinator.Watcher], Summary]
 
@@ -32,26 +34,66 @@ def measure(  # noqa: PLR0913 - each is another source of figures
     `with_environment`, it has no environment. Raises ParameterError and UnreachableError before
     anything is started.
     """
-    server = procfs.ServerMonitor(server_pids, server_cgroup)
-    environment = _read_environment(plan, arguments) if with_environment else None
-    kernel = None if runner else procfs.read_tcp_counters()
-    is_local = False if runner else _is_local(plan)
-    pids = (set(server_pids) or _listening_pids(plan)) if is_local else set()
+    return Measurement(
+        plan,
+        server_pids=server_pids,
+        server_cgroup=server_cgroup,
+        runner=runner,
+        arguments=arguments,
+        with_environment=with_environment,
+    ).run(watcher)
 
-    def watch(summary: Summary, elapsed_s: float) -> None:
-        server.sample()
-        if watcher:
-            watcher(summary, elapsed_s)
 
-    summary = (runner or coordinator.run)(plan, watch)
-    return replace(
-        build_results(plan, summary),
-        kernel=procfs.tcp_counters_since(kernel),
-        server=server_result(server.result(), summary),
-        environment=environment,
-        is_local=is_local,
-        shares_cores=procfs.shares_cores(pids) if is_local else None,
-    )
+class Measurement:
+    """A run of `plan` with what is observed beside it; the parameters are those of `measure`.
+
+    Making one reads what the run is compared with, so it should be made right before `run`.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is another source of figures
+        self,
+        plan: Plan,
+        *,
+        server_pids: Iterable[int] = (),
+        server_cgroup: str | None = None,
+        runner: Runner | None = None,
+        arguments: Iterable[str] | None = None,
+        with_environment: bool = True,
+    ) -> None:
+        self.plan, self._runner = plan, runner
+        self._server = ServerMonitor(server_pids, server_cgroup)
+        self._environment = _read_environment(plan, arguments) if with_environment else None
+        self._kernel = None if runner else procfs.read_tcp_counters()
+        self._is_local = False if runner else _is_local(plan)
+        self._pids = (set(server_pids) or _listening_pids(plan)) if self._is_local else set()
+
+    def run(self, watcher: coordinator.Watcher | None = None) -> Results:
+        """Carry out the plan; `watcher` is called as by `coordinator.run`."""
+        sampled_s = 0.0  # before the start, the server waits: that is no sample of the run
+
+        def watch(summary: Summary, elapsed_s: float) -> None:
+            nonlocal sampled_s
+            if elapsed_s >= sampled_s + REPORT_INTERVAL_S:  # each of many workers calls as often
+                sampled_s = elapsed_s
+                self._server.sample()
+            if watcher:
+                watcher(summary, elapsed_s)
+
+        return self._results((self._runner or coordinator.run)(self.plan, watch))
+
+    def results_so_far(self, summary: Summary, elapsed_s: float) -> Results:
+        """Return the results as of `elapsed_s` after the start, for a watcher; without seconds."""
+        return self._results(counts_so_far(self.plan, summary, elapsed_s))
+
+    def _results(self, summary: Summary) -> Results:
+        return replace(
+            build_results(self.plan, summary),
+            kernel=procfs.tcp_counters_since(self._kernel),
+            server=server_result(self._server.result(), summary),
+            environment=self._environment,
+            is_local=self._is_local,
+            shares_cores=procfs.shares_cores(self._pids) if self._is_local else None,
+        )
 
 
 def _read_environment(plan: Plan, arguments: Iterable[str] | None) -> Environment:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from abench.client import connector, tls_errors
 from abench.errors import ParameterError, UnreachableError
 from abench.plan.plan import Plan
+from abench.stats.histogram import Histogram
+from abench.stats.summary import Summary
 from abench.system import procfs
 
 RESERVED_DESCRIPTORS = 64  # descriptors that a process needs beside its connections
@@ -17,16 +19,22 @@ _SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
 
 
 def resolve(plan: Plan) -> Plan:
-    """Connect to the server once and return `plan` with the address that accepted.
+    """Connect to the server once and return `plan` with what was found of its address.
 
     The name is resolved here and nowhere else, so that all workers load the same address. Raises
     UnreachableError if no address accepts.
     """
     try:
-        return replace(plan, address=connector.probe(plan))
+        return replace(plan, **connector.probe(plan)._asdict())
     except OSError as error:
         host, port = plan.route.endpoint(plan.target)
         raise UnreachableError(plan.route.unix or host, port, _error_reason(error)) from None
+
+
+def record_lookup(plan: Plan, summary: Summary) -> None:
+    """Count how long `resolve` took to look up the address, if it had to."""
+    if plan.lookup_us is not None:
+        summary.phases.lookup.merge(Histogram.of([plan.lookup_us]))
 
 
 def _error_reason(error: OSError) -> str:

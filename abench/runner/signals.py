@@ -4,9 +4,10 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @contextlib.contextmanager
@@ -46,6 +47,29 @@ def stop_on_signal(stop: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def exit_on_signal() -> Iterator[None]:
+    """Make signals that end a program at once raise SystemExit, so that contexts are left.
+
+    They are SIGTERM, SIGHUP (the terminal is closed) and SIGQUIT; one that is ignored stays
+    ignored. The exit code is that of a shell, 128 and the number of the signal.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before: dict[int, Any] = {}
+    try:
+        with contextlib.suppress(ValueError):  # only the main thread may handle signals
+            for number in _ENDING_SIGNALS:
+                if not _is_ignored(number):
+                    before[number] = signal.signal(number, leave)
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _is_ignored(number: signal.Signals) -> bool:

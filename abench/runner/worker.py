@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from abench.client import factory
-from abench.client.connection_pool import ConnectionPool, PooledConnection
+from abench.client.connection_pool import PooledConnection
 from abench.client.connector import Connector
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
+from abench.runner.connections import connection_pool
 from abench.stats.coverage import Coverage
 from abench.stats.histogram import LatencyBuffer
 from abench.stats.summary import REPORT_INTERVAL_S, ResourceUsage, Summary
+from abench.system import threads
 
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
 try:
@@ -31,6 +32,7 @@ MAX_CONNECTING = 64  # few enough for a listen backlog of 128, the most common
 START = b"g"
 START_COUNTING = b"c"
 LAG_INTERVAL_S = 0.01
+GROUP_REPORTS = 10  # reports for each with the counts of groups, which may be a thousand
 STALL_NS = 1_000_000_000  # a timer this late means that the process did not run
 
 
@@ -94,7 +96,10 @@ class WorkerRun:
         self._gave_up = 0
         self._counting_since_ns = 0
         self._cpu_before_ns = 0  # processor time until counting began
+        self._waited_before_ns = 0  # ready to run, without a core
+        self._cpu_reported_ns = 0  # processor time until the last report
         self._tick_due = self._last_tick = 0
+        self._reports = 0  # messages with counts that were sent
         self._responses_at_tick = 0  # responses received until the last tick
         self._unanswered_at_tick = 0  # requests that had failed without a response
         self._is_response_due = False  # since a request has failed without one
@@ -106,10 +111,7 @@ class WorkerRun:
         """Open the connections, wait for the start, load the server, report the counts."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        connector = Connector(self._plan)
-        self._pool = ConnectionPool(
-            self._plan, factory.connection_class(self._plan), connector, self._stopped.set
-        )
+        self._pool = connection_pool(self._plan, Connector(self._plan), self._stopped.set)
         self._loop.add_reader(self._orders, self._read_order)
         try:
             await self._open_all()
@@ -157,6 +159,7 @@ class WorkerRun:
         """Return the counts since the last report, and what is known only at the end."""
         self._record_answering(now)
         last = self._take_summary()
+        last.groups = self._pool.take_groups_at_end(now // 1000)
         last.elapsed_ns = now - self._counting_since_ns
         self._pool.record_waits(last, now // 1000)
         self._pool.record_stages(last, now // 1000)
@@ -182,6 +185,8 @@ class WorkerRun:
         if self._plan.duration_s is not None:
             self._loop.call_later(self._plan.duration_s, self._stopped.set)
         self._counting_since_ns, self._cpu_before_ns = _clock(), time.process_time_ns()
+        self._waited_before_ns = threads.own_wait_ns()
+        self._cpu_reported_ns = self._cpu_before_ns
         self._tick_due = self._last_tick = self._counting_since_ns
         self._responses_at_tick = self._pool.responses
         self._unanswered_at_tick = self._pool.recorder.unanswered
@@ -216,15 +221,20 @@ class WorkerRun:
         self._responses_at_tick, self._last_tick = responses, now
 
     def _resource_usage(self, elapsed_ns: int) -> ResourceUsage:
-        used = time.process_time_ns() - self._cpu_before_ns if self._counting_since_ns else 0
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        return ResourceUsage(used, elapsed_ns, peak, self._lags.histogram())
+        used = waited = 0
+        if self._counting_since_ns:
+            used = time.process_time_ns() - self._cpu_before_ns
+            waited = threads.own_wait_ns() - self._waited_before_ns
+        return ResourceUsage(used, elapsed_ns, peak, self._lags.histogram(), waited)
 
     def _take_summary(self) -> Summary:
         """Return the counts since the last call, as of the second in which most of them fell."""
         since_s = (_clock() - self._counting_since_ns) / 1e9 - REPORT_INTERVAL_S / 2
         counts = self._pool.take_summary(max(0, int(since_s)))
         counts.answering, self._answering = self._answering, Coverage()
+        used_ns = time.process_time_ns()
+        counts.cpu_ns, self._cpu_reported_ns = used_ns - self._cpu_reported_ns, used_ns
         counts.samples = [
             sample.since(self._counting_since_ns // 1000) for sample in counts.samples
         ]
@@ -235,6 +245,9 @@ class WorkerRun:
         if self._stopped.is_set():
             return
         counts = self._take_summary()
+        self._reports += 1
+        if self._reports % GROUP_REPORTS == 0:
+            counts.groups = self._pool.take_groups()
         self._send(counts if self._counting_since_ns else WarmupUpdate(counts))
         self._schedule_report()
 
@@ -274,7 +287,9 @@ class WorkerRun:
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Keep the error of a callback. A failed connection is handled by connection_lost."""
         error = context.get("exception")
-        if isinstance(error, BaseException) and not isinstance(error, OSError):
+        if not isinstance(error, BaseException) or self._pool.takes_error(error):
+            return
+        if not isinstance(error, OSError):
             self._error = self._error or error
             self._stopped.set()
 

@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from abench.stats.bottleneck import find_bottleneck
+from abench.stats.bottleneck import BEHIND_A_SCHEDULE, find_bottleneck
+from abench.stats.finding import BUSY, server_cores
+from abench.stats.parts import ServerResult
 from abench.stats.results import Results
 from abench.stats.units import significant
 
@@ -12,7 +14,7 @@ OF_THE_CLIENT = ("client", "loop-lag", "ports", "open-files")
 
 
 class Cause(NamedTuple):
-    """What limited a step. limiter: as in the verdict of a run.
+    """What limited a step. limiter, advice: as in the verdict of a run.
 
     client_cores: the share of a core that the busiest worker used; server_cores: the cores that the
     server used, None if they are unknown.
@@ -20,13 +22,14 @@ class Cause(NamedTuple):
 
     limiter: str
     sentence: str
+    advice: tuple[str, ...]
     client_cores: float
     server_cores: float | None
 
     def because(self) -> str:
         """Return the reason as it follows "above it p99<50ms no longer holds"."""
         client, server = (_percent(cores) for cores in (self.client_cores, self.server_cores))
-        if self.limiter == "server" and self.server_cores is not None:
+        if self.limiter == "server" and (self.server_cores or 0.0) > BUSY:
             return f", because the server's CPU is full (it used {server} of a core)"
         if self.limiter == "latency":
             return (
@@ -34,7 +37,7 @@ class Cause(NamedTuple):
                 f"client {client}): requests wait for something else there, such as a lock, a "
                 "pool of connections, a disk or another server"
             )
-        if self.limiter == "client":
+        if self.limiter == "client" and self.client_cores > BUSY:
             return f", because this client's CPU is full ({client} of a core)"
         return f". {self.sentence.removesuffix('.')}"
 
@@ -44,16 +47,30 @@ def _percent(cores: float | None) -> str:
 
 
 def find_cause(report: Results) -> Cause:
-    """Return what limited a run with a schedule that was too much for the server.
+    """Return what limited a run at a rate that was too much for the server.
 
-    Its schedule was not the limit, so the verdict is that of the same run without one. The
-    server's CPU time is of the warm-up as well.
+    Its schedule was not the limit. The server's CPU time is that of the warm-up as well, of which
+    it has its share.
     """
-    warmup_s = report.warmup.duration_s if report.warmup else 0.0
-    whole_s = report.duration_s + warmup_s
-    server = report.server
-    if server and whole_s:
-        server = replace(server, cpu_s=server.cpu_s * report.duration_s / whole_s)
-    found = find_bottleneck(replace(report, schedule=None, server=server))
-    cores = server.cpu_s / report.duration_s if server and report.duration_s else None
-    return Cause(found.limiter, found.sentence, max(report.client.cpu, default=0.0), cores)
+    report = replace(report, server=_without_warmup(report))
+    found = find_bottleneck(report, BEHIND_A_SCHEDULE)
+    client = max(report.client.cpu, default=0.0)
+    return Cause(found.limiter, found.sentence, found.advice, client, server_cores(report))
+
+
+def _without_warmup(report: Results) -> ServerResult | None:
+    """Return what the server used while requests were counted, if it used as much before."""
+    server, warmup_s = report.server, report.warmup.duration_s if report.warmup else 0.0
+    if server is None or not warmup_s:
+        return server
+    share = report.duration_s / (report.duration_s + warmup_s)
+    return replace(
+        server,
+        cpu_s=share * server.cpu_s,
+        busiest_thread_s=_part(share, server.busiest_thread_s),
+        busiest_thread_wait_s=_part(share, server.busiest_thread_wait_s),
+    )
+
+
+def _part(share: float, seconds: float | None) -> float | None:
+    return None if seconds is None else share * seconds

@@ -18,12 +18,12 @@ from statistics import fmean
 
 from abench.errors import ParameterError
 from abench.stats import latency, welch
+from abench.stats.difference import BY_NOTHING, BY_RUNS, BY_SECTIONS, Difference
 from abench.stats.figure import compared_figures
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
 from abench.stats.latency import Latency, latencies_with_waits
 from abench.stats.results import Results
-from abench.stats.units import signed, significant
 
 CONFIDENCE = 0.95
 MIN_RUNS = 3  # of each side: with two, the error of the variance is enormous
@@ -38,8 +38,6 @@ _RESOLUTION = 0.001  # of a latency, relative: that of histograms with three dig
 
 Measured = tuple[float, float]
 """A value and its resolution."""
-
-BY_RUNS, BY_SECTIONS, BY_NOTHING = "runs", "sections", "nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +58,6 @@ class Section:
             return (self.succeeded / self.length_s, 1 / self.length_s) if self.length_s else (0, 1)
         found = self.latencies.percentiles([PERCENTILES[name]])[PERCENTILES[name]] or 0
         return float(found), max(1.0, found * _RESOLUTION)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How much B is above A, in percent of A, with a 95 % confidence interval `low` to `high`.
-
-    `basis` is what the interval is based on: runs, sections of runs, or nothing if there are too
-    few of them; then `low` and `high` are None. `more_is_better` is true for rates.
-    """
-
-    name: str
-    before: float
-    after: float
-    percent: float
-    low: float | None
-    high: float | None
-    more_is_better: bool
-    basis: str = BY_RUNS
-
-    @property
-    def is_significant(self) -> bool:
-        """Whether the difference is larger than the variation that `basis` shows."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
-
-    @property
-    def worse_by(self) -> float:
-        """By how many percent B is worse; negative if it is better."""
-        return -self.percent if self.more_is_better else self.percent
-
-    def exceeds(self, tolerance: float) -> bool:
-        """Whether B is worse by more than `tolerance` percent, unless chance is a likely reason."""
-        return self.worse_by > tolerance and (self.is_significant or self.low is None)
 
 
 def compare(before: Sequence[Results], after: Sequence[Results]) -> list[Difference]:
@@ -207,6 +173,12 @@ def _difference(study: _Study, level: float) -> Difference:
     )
 
 
+def measure_run(report: Results) -> dict[str, float]:
+    """Return what is compared of a run by name: a rate per second, and microseconds."""
+    whole = _combined([report])
+    return {name: whole.measure(name)[0] for name in (RATE, *PERCENTILES) if whole.has(name)}
+
+
 def _combined(runs: Sequence[Results]) -> Section:
     """Return all runs as one section, also those that took no time."""
     return _merged([Section(run.duration_s, run.succeeded, _run_latencies(run)) for run in runs])
@@ -249,24 +221,3 @@ def _merged(sections: Sequence[Section]) -> Section:
         latencies.merge(section.latencies)
     length_s = sum(section.length_s for section in sections)
     return Section(length_s, sum(section.succeeded for section in sections), latencies)
-
-
-def describe_difference(difference: Difference) -> str:
-    """Describe a difference: `12 % more pages/s (95 % confidence: 9 to 15 %)`."""
-    size, up = abs(difference.percent), difference.percent > 0
-    if not difference.percent:
-        what = f"{difference.name}: the same"
-    elif difference.more_is_better:
-        what = f"{significant(size)} % {'more' if up else 'fewer'} pages/s"
-    else:
-        what = f"{significant(size)} % {'slower' if up else 'faster'} at {difference.name}"
-    if difference.low is None or difference.high is None:
-        return f"{what}; too few seconds or runs to tell it from chance"
-    within = "" if difference.basis == BY_RUNS else " within these runs"
-    if not difference.is_significant:
-        between = f"{signed(difference.low)} to {signed(difference.high)} %"
-        return f"{difference.name}: no significant difference{within} (95 % confidence: {between})"
-    low, high = map(significant, sorted((abs(difference.low), abs(difference.high))))
-    if within:
-        return f"{what}, {low} to {high} %{within}; another run may differ"
-    return f"{what} (95 % confidence: {low} to {high} %)"

@@ -1,6 +1,7 @@
 """How the figures of a report are derived from the counts of a run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from abench.plan.plan import Plan
@@ -19,7 +20,7 @@ from abench.stats.parts import (
 )
 from abench.stats.samples import REDIRECT, is_redirect
 from abench.stats.summary import REPORT_INTERVAL_S, Summary
-from abench.system.procfs import ServerUsage
+from abench.system.server_monitor import ServerUsage
 
 
 class Run(NamedTuple):
@@ -103,6 +104,7 @@ def _seconds(run: Run) -> Iterator[Second]:
     or earlier, and so may be longer than the others by half a report interval.
     """
     counted, duration_s, schedule = run.summary.series, run.duration_s, run.plan.schedule
+    due = None if run.plan.scenario else schedule  # iterations are due, and not requests
     last_s = int(max(duration_s - REPORT_INTERVAL_S / 2, max(counted.intervals, default=0)))
     counted.extend_to(last_s)
     for at_s in range(0, last_s + 1 if duration_s or counted.intervals else 0, counted.step_s):
@@ -117,7 +119,7 @@ def _seconds(run: Run) -> Iterator[Second]:
             bytes_received=interval.bytes_received,
             service=Latency.of(interval.service),
             response=Latency.of(interval.response) if schedule else None,
-            requested_per_sec=_requested_per_sec(schedule, at_s, length_s) if schedule else None,
+            requested_per_sec=_requested_per_sec(due, at_s, length_s) if due else None,
         )
 
 
@@ -134,7 +136,9 @@ def client(run: Run) -> ClientUsage:
     for cost in costs:
         lag.merge(cost.lag)
     cpu = tuple(cost.cpu_ns / cost.wall_ns if cost.wall_ns else 0.0 for cost in costs)
-    return ClientUsage(cpu, Latency.of(lag), max((cost.peak_rss for cost in costs), default=0))
+    waits = tuple(cost.waited_ns / cost.wall_ns if cost.wall_ns else 0.0 for cost in costs)
+    peak = max((cost.peak_rss for cost in costs), default=0)
+    return ClientUsage(cpu, Latency.of(lag), peak, waits)
 
 
 def warmup(run: Run) -> Warmup | None:
@@ -152,4 +156,12 @@ def server_result(usage: ServerUsage | None, summary: Summary) -> ServerResult |
     outcomes = summary.succeeded + summary.failed
     received = outcomes + summary.unfinished + summary.warmup_requests
     each = usage.cpu_s * 1e6 / received if received else None
-    return ServerResult(usage.cpu_s, each, usage.peak_rss, usage.ended)
+    result = ServerResult(usage.cpu_s, each, usage.peak_rss, usage.ended)
+    if usage.threads is None:
+        return result
+    return replace(
+        result,
+        busiest_thread_s=usage.threads.busiest_s,
+        busiest_thread_wait_s=usage.threads.without_core_s,
+        threads_in_storage=usage.threads.in_storage,
+    )

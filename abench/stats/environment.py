@@ -46,3 +46,12 @@ class Environment:
             "memory_bytes.",
         ),
     ]
+    revision: Annotated[
+        str | None,
+        Figure(
+            "Revision",
+            "What was measured, such as a commit: of `--revision`, or of the CI system. Null if "
+            "it is not known.",
+            later=True,
+        ),
+    ] = None

@@ -16,7 +16,7 @@ declarations, the tables of the manual are made from them, and so are the names 
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from types import UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -50,8 +50,9 @@ class Figure(NamedTuple):
     title. `items` are titles and texts of the values in mappings, and in classes without figures.
 
     `of` derives the value from the counts of a run. A figure that was added `later` is missing in
-    early documents, and has a default. `read` converts what is read from a document. `schema` has
-    more keywords of JSON Schema. A figure is `compared` under these names, if any.
+    early documents, and has a default; items of a mapping that are `later_names` are null then.
+    `read` converts what is read from a document. `schema` has more keywords of JSON Schema, or None
+    in place of one that its type would have. A figure is `compared` under these names, if any.
     """
 
     title: str = ""
@@ -63,6 +64,7 @@ class Figure(NamedTuple):
     later: bool = False
     inline: bool = False
     names: Mapping[str, str] = {}
+    later_names: frozenset[str] = frozenset()
     items: Mapping[str, tuple[str, str]] = {}
     read: Callable[[Any], Any] | None = None
     schema: Mapping[str, Any] = {}
@@ -102,13 +104,17 @@ def _named(figure: Figure, name: str) -> Figure:
 
 @cache
 def stored_figures(kind: type) -> tuple[tuple[str, Any, Figure], ...]:
-    """Return name, type and figure of the declared fields; of all, if none is declared."""
+    """Return name, type and figure of the declared fields; of all, if none is declared.
+
+    Then those that have a default were added later.
+    """
     hints = get_type_hints(kind, include_extras=True)
     found = [(one.name, *_declaration(one.name, hints[one.name])) for one in fields(kind)]
     declared = [each for each in found if each[2]]
     if declared:
         return tuple((name, hint, figure) for name, hint, figure in declared if figure)
-    return tuple((name, hint, Figure(key=name)) for name, hint, _ in found)
+    optional = {one.name for one in fields(kind) if one.default is not MISSING}
+    return tuple((name, hint, Figure(key=name, later=name in optional)) for name, hint, _ in found)
 
 
 def _declaration(name: str, hint: Any) -> tuple[Any, Figure | None]:
@@ -165,10 +171,14 @@ def _entries_of(name: str, hint: Any, figure: Figure) -> list[Entry]:
         return [_within(get, entry) for entry in entries(hint)]
     if figure.names:
         return [
-            _item(get, key, get_args(hint)[1], figure._replace(title=title))
+            _item(get, key, get_args(hint)[1], _named_item(figure, key, title))
             for key, title in figure.names.items()
         ]
     return [Entry(figure.key, hint, figure, get)]
+
+
+def _named_item(figure: Figure, name: str, title: str) -> Figure:
+    return figure._replace(title=title, later=name in figure.later_names)
 
 
 def _within(get: Callable[[Any], Any], entry: Entry) -> Entry:

@@ -1,12 +1,11 @@
-"""The TLS connections that were opened: how long that took, and what was agreed on."""
+"""The TLS handshakes of a run: what they agreed on, and how many resumed a session."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from abench.stats import counts
-from abench.stats.counts import HISTOGRAM, SUM, Rule
-from abench.stats.histogram import Histogram
+from abench.stats.counts import SUM, Rule
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,16 +30,11 @@ _SESSION = Rule(max, asdict, lambda plain: TlsSession(**plain))
 
 @dataclass
 class Handshakes:
-    """The connections with TLS that were opened while requests were counted.
+    """What the TLS handshakes agreed on that were made while requests were counted.
 
-    `connect` is from opening a connection until TCP, or the proxy's tunnel, is open; `handshake`
-    from then until TLS is. `request` is from sending a request to the end of its response, of
-    successes with a connection of their own. `resumed` handshakes continued an earlier session.
+    `resumed` of them continued an earlier session. How long they took is one of the phases.
     """
 
-    connect: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
-    handshake: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
-    request: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
     resumed: Annotated[int, SUM] = 0
     session: Annotated[TlsSession, _SESSION] = NO_SESSION
 
@@ -59,37 +53,20 @@ class Handshakes:
 
 
 class HandshakeRecorder:
-    """The handshakes of one process since they were last taken; times are in microseconds.
+    """The handshakes of one process since they were last taken.
 
     `session` is that of the first one, for good: most connections are opened before the counting
     begins.
     """
 
-    __slots__ = ("_connect", "_handshake", "_resumed", "request", "session")
+    __slots__ = ("resumed", "session")
 
     def __init__(self) -> None:
-        self.request: list[int] = []
         self.session = NO_SESSION
-        self._connect: list[int] = []
-        self._handshake: list[int] = []
-        self._resumed = 0
-
-    def add(self, connect_us: int, handshake_us: int, *, resumed: bool) -> None:
-        """Count a handshake that has succeeded."""
-        self._connect.append(connect_us)
-        self._handshake.append(handshake_us)
-        self._resumed += resumed
+        self.resumed = 0
 
     def take(self) -> Handshakes:
         """Return the counts since the last call, and reset them."""
-        taken = Handshakes(
-            connect=Histogram.of(self._connect),
-            handshake=Histogram.of(self._handshake),
-            request=Histogram.of(self.request),
-            resumed=self._resumed,
-            session=self.session,
-        )
-        for values in (self._connect, self._handshake, self.request):
-            values.clear()  # in place: connections hold its `append`
-        self._resumed = 0
+        taken = Handshakes(self.resumed, self.session)
+        self.resumed = 0
         return taken

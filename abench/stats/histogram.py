@@ -53,9 +53,13 @@ class Histogram:
         Equal values are counted in C first, so that the Python loop runs only once for each
         distinct value: 60 ns per value where few are distinct, 220 ns where half of them are.
         """
-        if not values:
+        return cls.of_distinct(Counter(values))
+
+    @classmethod
+    def of_distinct(cls, distinct: Counter[int]) -> "Histogram":
+        """Return the histogram of values of which it is known how often each occurs."""
+        if not distinct:
             return cls()
-        distinct = Counter(values)
         counts = Counter(
             {value: count for value, count in distinct.items() if value < _MIN_BUCKETED}
         )
@@ -90,6 +94,10 @@ class Histogram:
             }
         )
 
+    def count_up_to(self, limit_us: int) -> int:
+        """Return how many values are not above `limit_us`, in whole buckets."""
+        return self.count - self.above(limit_us).total()
+
     @property
     def count(self) -> int:
         """The number of recorded values."""
@@ -109,6 +117,22 @@ class Histogram:
     def mean(self) -> float | None:
         """The arithmetic mean, or None without values."""
         return self.total_us / self.count if self.counts else None
+
+    @property
+    def stdev(self) -> float | None:
+        """The standard deviation, or None without values; each counts as the middle of its bucket.
+
+        The middle is at most 0.05 % away from the value, as in HdrHistogram's own figure.
+        """
+        if not self.counts:
+            return None
+        middles = [(bucket + _bucket_max(bucket)) / 2 for bucket in self.counts]
+        mean = sum(map(mul, middles, self.counts.values())) / self.count
+        squares = sum(
+            count * (middle - mean) ** 2
+            for middle, count in zip(middles, self.counts.values(), strict=True)
+        )
+        return math.sqrt(squares / self.count)
 
     def percentiles(self, wanted: Iterable[float]) -> dict[float, int | None]:
         """Return for each percentage the value at or below which that share of the values lies.

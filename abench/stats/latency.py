@@ -4,12 +4,17 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from abench.stats.figure import Figure, Gate, derived
+from abench.stats.groups import GroupStats
 from abench.stats.histogram import Histogram
 from abench.stats.stages import StageStats
 from abench.stats.summary import Summary
 
-PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9}
-_TITLES = ("Median", "90th percentile", "99th percentile", "99.9th percentile")
+PERCENTILES = {"p50": 50.0, "p75": 75.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
+NAMES = ("min", "mean", "stdev", *PERCENTILES, "max")
+"""The figures of a latency, in the order in which reports show them."""
+
+_TITLES = {name: f"{percent:g}th percentile" for name, percent in PERCENTILES.items()}
+_TITLES["p50"] = "Median"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,8 @@ class Latency:
             "Percentiles",
             "Microseconds, at most 0.1 % too high. Null without values.",
             "us",
-            names=dict(zip(PERCENTILES, _TITLES, strict=True)),
+            names=_TITLES,
+            later_names=frozenset({"p75", "p95"}),
             compared=("p50", "p90", "p99"),
         ),
     ]
@@ -38,13 +44,28 @@ class Latency:
         int | None,
         Figure("Maximum", "Microseconds, exact. Null without values.", "us", gate=Gate("max")),
     ]
+    stdev: Annotated[
+        float | None,
+        Figure(
+            "Standard deviation",
+            "Microseconds, of values that are known to 0.05 %. Null without values.",
+            "us",
+            after="mean",
+            later=True,
+        ),
+    ] = None
 
     @classmethod
     def of(cls, histogram: Histogram) -> "Latency":
         """Return the figures of a distribution."""
         found = histogram.percentiles(PERCENTILES.values())
         named = {name: found[percent] for name, percent in PERCENTILES.items()}
-        return cls(histogram.min, histogram.mean, named, histogram.max)
+        return cls(histogram.min, histogram.mean, named, histogram.max, histogram.stdev)
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """All figures, in the order of NAMES."""
+        return self.min, self.mean, self.stdev, *self.percentiles.values(), self.max
 
     @property
     @derived("Unit", after="")
@@ -68,11 +89,7 @@ STAGE_RESPONSE = Figure(
 RESPONSE = STAGE_RESPONSE._replace(text=f"{STAGE_RESPONSE.text} Null in a closed loop.")
 
 
-OPENING = ("connect", "handshake", "request")
-"""The distributions that connections with TLS have which were opened while the clock ran."""
-
-
-def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram:
+def latencies_with_waits(counted: Summary | StageStats | GroupStats, which: str) -> Histogram:
     """Return the service or response times of successes, and the longer waits at the end.
 
     A request without a response at the end takes longer than it had waited by then. If that is
@@ -84,7 +101,7 @@ def latencies_with_waits(counted: Summary | StageStats, which: str) -> Histogram
     return latencies
 
 
-def longer_waits(counted: Summary | StageStats, which: str) -> Histogram:
+def longer_waits(counted: Summary | StageStats | GroupStats, which: str) -> Histogram:
     """Return the waits at the end that were longer than the slowest response."""
     waits: Histogram = {"service": counted.waits, "response": counted.due_waits}[which]
     slowest = getattr(counted, which).max_us

@@ -22,6 +22,10 @@ TCP_COUNTERS = {
         "TIME_WAIT",
         "Closed connections that still held their ports at the end.",
     ),
+    "syn_retransmitted": (
+        "SYN segments retransmitted",
+        "Those among `retransmitted` that open a connection.",
+    ),
 }
 """Title and text of each field of TcpCounters."""
 
@@ -45,8 +49,8 @@ class Second:
         float | None,
         Figure(
             "Requested rate",
-            "Requests per second that the schedule asks for. Null without a schedule, and "
-            "after its end.",
+            "Requests per second that the schedule asks for. Null without a schedule, with "
+            "a scenario, and after its end.",
             "/s",
             key="asked_per_sec",
             after="pages_per_sec",
@@ -117,6 +121,24 @@ class ClientUsage:
             key="peak_rss_bytes",
         ),
     ]
+    cpu_wait: Annotated[
+        tuple[float, ...],
+        Figure(
+            "CPU wait of each worker",
+            "Share of its time that each worker was ready to run and had no core, a number for "
+            "each worker. Empty if the system does not tell.",
+            "cores",
+            key="cpu_wait_per_worker",
+            after="cpu_per_worker",
+            later=True,
+        ),
+    ] = ()
+
+    @property
+    def demand(self) -> tuple[float, ...]:
+        """The share of a core that each worker used or waited for."""
+        waits = self.cpu_wait or (0.0,) * len(self.cpu)
+        return tuple(map(sum, zip(self.cpu, waits, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +167,36 @@ class ServerResult:
         Figure("Peak memory", "Bytes of memory (RSS) at the peak.", "bytes", key="peak_rss_bytes"),
     ]
     ended: Annotated[bool, Figure("Ended", "Whether the server's processes ended during the run.")]
+    busiest_thread_s: Annotated[
+        float | None,
+        Figure(
+            "Busiest thread",
+            "Seconds in which the busiest of its threads ran, or was ready to run and had no core. "
+            "Null if the system does not tell.",
+            "s",
+            later=True,
+        ),
+    ] = None
+    busiest_thread_wait_s: Annotated[
+        float | None,
+        Figure(
+            "Busiest thread without a core",
+            "Those of `busiest_thread_s` in which it had no core. Null if the system does not "
+            "tell.",
+            "s",
+            later=True,
+        ),
+    ] = None
+    threads_in_storage: Annotated[
+        float | None,
+        Figure(
+            "Threads in storage",
+            "How many of its threads waited for storage on average: in an uninterruptible sleep, "
+            "state D of ps. Null if the system does not tell.",
+            "threads",
+            later=True,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from abench.stats import replay_results
+from abench.stats.nodes import describe_losses, describe_nodes
 from abench.stats.parts import (
     ClientUsage,
     Redirect,
@@ -11,6 +13,7 @@ from abench.stats.parts import (
 )
 from abench.stats.results import Results
 from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
+from abench.stats.sizes import Sizes
 from abench.stats.tls_results import TlsResult
 from abench.stats.units import (
     byte_size,
@@ -33,6 +36,8 @@ MAX_RATIO = 1.1  # of the p99 of response and service times: below it they hardl
 def describe_target(report: Results) -> str:
     """Return what was requested: the URL, and the method unless it is GET."""
     plan = report.plan
+    if report.scenario:
+        return f"{report.scenario.file} on {plan.target.scheme}://{plan.target.authority}"
     number = len(plan.targets) + report.urls_left_out
     if number > 1:
         return f"{count(number)} URLs of {plan.target.scheme}://{plan.target.authority}"
@@ -78,6 +83,29 @@ def describe_traffic(report: Results) -> str:
     return f"{text}{SEPARATOR}{sent}"
 
 
+def transfers(report: Results) -> Iterator[tuple[str, str]]:
+    """Yield what went over the network, and what it took to begin with that, as name and text."""
+    yield "traffic", describe_traffic(report)
+    if report.sizes:
+        yield "sizes", describe_sizes(report.sizes)
+    if lookup := report.phases.lookup:
+        longest = microseconds(lookup.latency.max)
+        nodes = "" if lookup.count == 1 else f" at most, on {lookup.count} nodes"
+        yield "lookup", f"{longest}{nodes}, before the run"
+    if report.tls and report.tls.handshakes:
+        yield "handshakes", describe_handshakes(report.tls)
+
+
+def describe_sizes(sizes: Sizes) -> str:
+    """Return the sizes of responses, or the one that all have."""
+    if sizes.min == sizes.max:
+        return f"{byte_size(sizes.max)} each"
+    names = ("min", *sizes.percentiles, "max")
+    values = (sizes.min, *sizes.percentiles.values(), sizes.max)
+    parts = (f"{name} {byte_size(value)}" for name, value in zip(names, values, strict=True))
+    return SEPARATOR.join(parts)
+
+
 def describe_schedule(schedule: RunSchedule) -> str:
     """Return the rates of a schedule, and how many requests were late or skipped."""
     parts = [
@@ -90,22 +118,6 @@ def describe_schedule(schedule: RunSchedule) -> str:
         if number:
             parts.append(f"{count(number)} {what}")
     return SEPARATOR.join(parts)
-
-
-STAGE_NAMES = ("offered/s", "achieved/s", "late", "failed", "p50", "p99")
-
-
-def stage_rows(report: Results) -> Iterator[tuple[str, list[str]]]:
-    """Yield each stage as it was given, and its columns as in STAGE_NAMES; response times.
-
-    A single stage is the whole run, which is described already.
-    """
-    for stage in report.stages if len(report.stages) > 1 else ():
-        schedule, times = stage.schedule, stage.response
-        rates = [decimal(rate) for rate in (schedule.offered, schedule.achieved)]
-        late = f"{significant(100 * schedule.late_share)} %"
-        found = (times.percentiles["p50"], times.percentiles["p99"])
-        yield stage.text, [*rates, late, count(stage.failed), *map(microseconds, found)]
 
 
 def describe_late(schedule: ScheduleResult, stages: Sequence[StageResult]) -> str:
@@ -141,6 +153,14 @@ def describe_client(client: ClientUsage) -> str:
             f"event-loop lag {microseconds(lag)} at p99",
         )
     )
+
+
+def describe_own(report: Results) -> Iterator[tuple[str, str]]:
+    """Say what abench itself used, and where it ran: titles and texts."""
+    if report.client.cpu:
+        yield "client", describe_client(report.client)
+    if report.nodes:
+        yield "nodes", describe_nodes(report.nodes)
 
 
 def describe_gap(report: Results) -> str:
@@ -225,6 +245,7 @@ def remarks(report: Results) -> Iterator[str]:
     if report.start_within_s > MAX_START_SPREAD * report.duration_s and plan.processes > 1:
         apart = duration(report.start_within_s)
         yield f"The workers may have started up to {apart} apart: until then, the load was partial."
+    yield from replay_results.remarks(report.replay)
     yield from _failures(report)
     if report.retried:
         again = plural(report.retried, "request")
@@ -235,8 +256,9 @@ def remarks(report: Results) -> Iterator[str]:
     if report.gave_up:
         limit = duration(plan.timeout_s)
         yield f"Ended early: no connection could be opened for {limit}."
-    if report.lost_workers:
-        lost = plural(report.lost_workers, "worker")
+    yield from describe_losses(report.nodes)
+    if died := report.lost_workers - sum(node.lost is not None for node in report.nodes):
+        lost = plural(died, "worker")
         yield f"{lost} of {plan.processes} died: only what had been reported is counted."
     for fault in report.faults:
         yield f"abench failed: {fault}"

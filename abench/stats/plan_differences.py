@@ -7,11 +7,13 @@ from functools import reduce
 from itertools import islice
 
 from abench.plan.plan import Plan
+from abench.stats.difference import PlanDifferences
+from abench.stats.phrases import describe_target
 from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, duration, plural
 
-PlanDifferences = dict[str, tuple[str, str]]
-"""By name: the value of A and the value of B."""
+_FIRST_EPHEMERAL_PORT = 32_768  # of Linux, by default: chosen for a server that asks for port 0
+_CIRCUMSTANCES = ("ended", "versions", "statuses")
 
 MAX_SHOWN = 120  # characters: a list may have a million URLs
 _FEW = 0.001  # share of the responses with a status: so few explain nothing
@@ -23,10 +25,16 @@ _KNOWN = frozenset(
         *("-c", "--connections", "--clients", "-t", "--time", "--duration", "-n", "--requests"),
         *("-w", "--workers", "-R", "--rate", "--arrivals", "--stages", "--warmup", "--timeout"),
         *("--pipeline", "-X", "--method", "--quiet", "--no-keepalive", "--http10", "--http09"),
+        *("--tui", "--progress"),
+        *("--markdown", "--junit", "--prometheus", "--otlp", "--annotations", "--history"),
+        *("--baseline", "--tolerance", "--revision"),
     )
 )
 _FLAGS = frozenset(
-    ("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume")
+    (
+        *("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume"),
+        "--tui",
+    )
 )
 _LONG = {
     "-H": "--header",
@@ -50,6 +58,47 @@ def plan_differences(before: Sequence[Results], after: Sequence[Results]) -> Pla
         if len(one | other) > 1:
             found[name] = _shorten(", ".join(one), ", ".join(other))
     return found
+
+
+def conditions_of(report: Results) -> dict[str, str]:
+    """Return what has to be the same for runs to be compared over time, by name.
+
+    A port that the kernel chose does not tell servers apart, and neither do a new release of the
+    system or a few bytes of memory tell machines apart.
+    """
+    plain = {name: read(report) for name, read in _COMPARED.items() if name not in _CIRCUMSTANCES}
+    own = {"server": _named_server(report), "machine": _machine_class(report)}
+    return {**plain, **own, "options": " ".join(sorted(_options(report)))}
+
+
+def circumstances_of(report: Results) -> dict[str, str]:
+    """Return what may explain a difference and does not tell histories apart, by name."""
+    return {name: _COMPARED[name](report) for name in _CIRCUMSTANCES} | {"system": _system(report)}
+
+
+def stable_target(report: Results) -> str:
+    """Return what was requested under a name that is the same in every run of a CI job.
+
+    A port that the kernel chose is not in it, or each run would be another test and time series.
+    """
+    authority = report.plan.target.authority
+    return describe_target(report).replace(authority, _named_server(report), 1)
+
+
+def _named_server(report: Results) -> str:
+    target = report.plan.target
+    chosen_by_the_kernel = target.port >= _FIRST_EPHEMERAL_PORT
+    return target.authority.rpartition(":")[0] if chosen_by_the_kernel else target.authority
+
+
+def _machine_class(report: Results) -> str:
+    machine = report.environment.machine if report.environment else {}
+    memory = round(int(machine.get("memory_bytes", 0)) / 1e9)
+    return f"{machine.get('processor', '')}, {machine.get('cores', 0)} cores, {memory} GB"
+
+
+def _system(report: Results) -> str:
+    return str(report.environment.machine.get("system", "")) if report.environment else ""
 
 
 def _shorten(one: str, other: str) -> tuple[str, str]:
@@ -140,6 +189,7 @@ def _machine(report: Results) -> str:
 
 _COMPARED: dict[str, Callable[[Results], str]] = {
     "scheme": lambda report: report.plan.target.scheme,
+    "scenario": lambda report: report.scenario.file if report.scenario else "none",
     "path": _resources,
     "method": lambda report: report.plan.method,
     "body": lambda report: byte_size(report.body_bytes),

@@ -6,76 +6,50 @@ from collections import Counter
 from abench.stats import samples
 from abench.stats.handshakes import HandshakeRecorder
 from abench.stats.histogram import Histogram
+from abench.stats.outcomes import OutcomeRecorder
+from abench.stats.phases import PhaseRecorder
 from abench.stats.samples import MAX_PER_KIND, REDIRECT, Sample
 from abench.stats.summary import Summary
 
 _WRONG = ("status", "body", "protocol")  # something came, but not the expected response
 
 
-class Recorder:
+class Recorder(OutcomeRecorder):
     """The counts of one process since they were last taken, for the hot path.
 
-    `service` is a plain list of microseconds, one for each success, for a connection to append
-    to. A response that is recognized as equal to the last parsed one costs nothing but that append:
-    its status and length were given to `recognize_as`, and are multiplied out in `take`.
-    `response` holds the same times counted from when each request was due, with a schedule.
     `request_size` is the length in bytes of every request, 0 if they differ: then `sent` is called
     for each that was answered.
     """
 
     __slots__ = (
-        "_bytes",
-        "_failures",
-        "_length",
-        "_parsed",
         "_reasons",
         "_request_size",
         "_responses",
         "_samples",
         "_sent",
-        "_status",
-        "_statuses",
         "_unanswered",
         "handshakes",
-        "response",
+        "phases",
         "retried",
-        "service",
     )
 
     def __init__(self, request_size: int = 0) -> None:
-        self.service: list[int] = []
-        self.response: list[int] = []
+        super().__init__()
         self.handshakes = HandshakeRecorder()
+        self.phases = PhaseRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
         self.retried = 0  # requests retried because a keep-alive connection was stale
-        self._parsed = 0  # how many of `service` were parsed, not recognized
-        self._status = self._length = self._bytes = self._sent = 0
+        self._sent = 0
         self._request_size = request_size
-        self._statuses: Counter[int] = Counter()
-        self._failures: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._samples: dict[str, dict[str, Sample]] = {}  # by kind and detail
-
-    def recognize_as(self, status: int, length: int) -> None:
-        """Count responses recognized from now on with this status and length in bytes."""
-        self._count_recognized()
-        self._status, self._length = status, length
-
-    def success(self, status: int, took_us: int) -> None:
-        """Count a response that was parsed."""
-        self.service.append(took_us)
-        self._parsed += 1
-        if status:  # HTTP/0.9 has none
-            self._statuses[status] += 1
 
     def failure(self, kind: str, status: int = 0, *parts: object) -> None:
         """Count a failed request; `status` is that of its response, if a complete one came.
 
         `parts` are the parts of a message, which is formatted only for the first of its kind.
         """
-        self._failures[kind] += 1
-        if status:
-            self._statuses[status] += 1
+        super().failure(kind, status)
         if parts:
             self.sample(kind, str(status) if status else "", *parts)
 
@@ -92,10 +66,6 @@ class Recorder:
     def connect_failed(self, reason: str) -> None:
         """Count a connection that could not be opened, by the name of the system's error."""
         self._reasons[reason] += 1
-
-    def received(self, size: int) -> None:
-        """Count bytes of a response that is being parsed."""
-        self._bytes += size
 
     def sent(self, size: int) -> None:
         """Count the bytes of a request that was answered, if they are not the same each time."""
@@ -123,19 +93,20 @@ class Recorder:
             status=self._statuses,
             failures=self._failures,
             reasons=self._reasons,
+            sizes=Histogram.of_distinct(self._sizes),
             bytes_received=self._bytes,
             bytes_sent=self._take_sent(),
             retried=self.retried,
+            phases=self.phases.take(),
             handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
         if self._bytes or self.service or self._failures:
             taken.series.add(at_s, taken.interval())
-        self.service.clear()  # in place: connections hold its `append`
-        self.response.clear()
-        self._statuses, self._failures, self._reasons = Counter(), Counter(), Counter()
+        self._reset()
+        self._reasons = Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
-        self._parsed = self._bytes = self.retried = 0
+        self.retried = 0
         return taken
 
     def _take_sent(self) -> int:
@@ -143,10 +114,3 @@ class Recorder:
         answered = len(self.service) + self._failures["status"] + self._failures["body"]
         sent, self._sent = self._sent + answered * self._request_size, 0
         return sent
-
-    def _count_recognized(self) -> None:
-        """Count the status and the bytes of the responses that were only recognized."""
-        if recognized := len(self.service) - self._parsed:
-            self._statuses[self._status] += recognized
-            self._bytes += recognized * self._length
-            self._parsed += recognized

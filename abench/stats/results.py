@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.plan.plan import Plan
-from abench.stats import derivation
+from abench.stats import derivation, replay_results
 from abench.stats.derivation import Run
+from abench.stats.difference import BaselineComparison
 from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
-from abench.stats.latency import OPENING, RESPONSE, SERVICE, Latency
+from abench.stats.group_results import BY_URL, UrlResult, url_results
+from abench.stats.latency import RESPONSE, SERVICE, Latency
+from abench.stats.nodes import Node
 from abench.stats.parts import (
     TCP_COUNTERS,
     ClientUsage,
@@ -25,13 +28,18 @@ from abench.stats.parts import (
     Unanswered,
     Warmup,
 )
+from abench.stats.phase_results import PhaseResults, phase_results
 from abench.stats.planned import Planned
+from abench.stats.replay_results import ReplayResult
+from abench.stats.scenario_results import ScenarioResult, scenario_result
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
+from abench.stats.sizes import SIZES, Sizes, response_sizes
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
 from abench.stats.tls_results import TlsResult, tls_result
 from abench.system.procfs import TcpCounters
 
 NONE_WAITING = Unanswered(0, 0)
+NO_PHASES = PhaseResults()
 
 
 def known_failures(counted: dict[str, int]) -> dict[str, int]:
@@ -98,6 +106,15 @@ class Results:
             of=lambda run: run.summary.start_within_ns / 1e9,
         ),
     ] = 0.0
+    nodes: Annotated[
+        tuple[Node, ...],
+        Figure(
+            "Nodes",
+            "The nodes of a run over several machines. Empty if it was on one.",
+            later=True,
+            of=lambda run: tuple(run.summary.nodes),
+        ),
+    ] = ()
     stopped_by: Annotated[
         int | None,
         Figure(
@@ -273,13 +290,23 @@ class Results:
             of=lambda run: run.summary.bytes_sent,
         ),
     ] = 0
+    sizes: Annotated[Sizes | None, SIZES._replace(of=response_sizes)] = None
     service: Annotated[Latency, SERVICE._replace(of=derivation.service)]
     response: Annotated[Latency | None, RESPONSE._replace(of=derivation.response)]
+    phases: Annotated[
+        PhaseResults,
+        Figure(
+            "Phases",
+            "Where the time went: how long each phase took, of those that happened.",
+            later=True,
+            of=phase_results,
+        ),
+    ] = NO_PHASES
     tls: Annotated[
         TlsResult | None,
         Figure(
             "TLS",
-            "What TLS was spoken, and how connections were opened. Null for http://.",
+            "What TLS was spoken, and how many handshakes were made. Null for http://.",
             later=True,
             of=tls_result,
         ),
@@ -289,10 +316,30 @@ class Results:
         Figure(
             "Schedule",
             "When requests were due, and how well that was met. Null in a closed loop. If "
-            "`rate` and `stages` are both null, a log was replayed.",
+            "`rate` and `stages` are both null, a log was replayed. With a scenario, what is due, "
+            "here and in `stages`, is an iteration.",
             of=schedule,
         ),
     ]
+    replay: Annotated[
+        ReplayResult | None,
+        Figure(
+            "Replay",
+            "The log that was replayed, and what of it was not. Null without one.",
+            later=True,
+            of=replay_results.replay,
+        ),
+    ] = None
+    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
+    scenario: Annotated[
+        ScenarioResult | None,
+        Figure(
+            "Scenario",
+            "How the users of `abench run` fared. Null for a run without a scenario.",
+            later=True,
+            of=scenario_result,
+        ),
+    ] = None
     warmup: Annotated[
         Warmup | None,
         Figure(
@@ -342,6 +389,14 @@ class Results:
         tuple[Threshold, ...],
         Figure("Thresholds", "The conditions of `--fail-if`, in their order. Empty without any."),
     ] = ()
+    baseline: Annotated[
+        BaselineComparison | None,
+        Figure(
+            "Baseline",
+            "How the run differs from those of `--baseline`. Null without it.",
+            later=True,
+        ),
+    ] = None
     series: Annotated[
         tuple[Second, ...],
         Figure(
@@ -447,10 +502,14 @@ class Results:
 
 
 def distributions(results: Results) -> dict[str, Latency]:
-    """Return the distributions of the whole run that a report shows, by name."""
-    opening = {name: getattr(results.tls, name) for name in OPENING} if results.tls else {}
-    found = {"service": results.service, "response": results.response, **opening}
+    """Return the latencies of the whole run that a report shows, by name."""
+    found = {"service": results.service, "response": results.response}
     return {name: latency for name, latency in found.items() if latency}
+
+
+def main_latency(results: Results) -> tuple[str, Latency]:
+    """Return the distribution that users see, by name: response times, if there are any."""
+    return ("response", results.response) if results.response else ("service", results.service)
 
 
 def build_results(plan: Plan, summary: Summary) -> Results:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from abench.plan.schedule import ArrivalSchedule, Schedule
@@ -10,7 +10,7 @@ from abench.stats.derivation import Run
 from abench.stats.figure import Figure, Gate, derived
 from abench.stats.latency import SERVICE, STAGE_RESPONSE, Latency, latencies_with_waits
 from abench.stats.stages import StageStats
-from abench.stats.summary import Summary
+from abench.stats.summary import FAILURES, Summary
 
 LATE_TOLERANCE_S = 0.1  # how late the last of `-n` requests may start, for whatever reason
 
@@ -95,6 +95,47 @@ class StageResult:
     ]
     service: Annotated[Latency, SERVICE]
     response: Annotated[Latency, STAGE_RESPONSE]
+    bytes_received: Annotated[
+        int,
+        Figure(
+            "Bytes received",
+            "Bytes of complete responses to requests of the stage, headers included.",
+            "bytes",
+            after="unfinished",
+            later=True,
+        ),
+    ] = 0
+    status: Annotated[
+        dict[int, int],
+        Figure(
+            "Status codes",
+            "Responses by status code, successful and failed.",
+            "responses",
+            after="bytes_received",
+            later=True,
+        ),
+    ] = field(default_factory=dict)
+    failures: Annotated[
+        dict[str, int],
+        Figure(
+            "Failures",
+            "Failed requests of the stage by kind, as far as there were any.",
+            "requests",
+            after="status",
+            later=True,
+        ),
+    ] = field(default_factory=dict)
+
+    @property
+    @derived("Rate", "/s", after="skipped", later=True)
+    def pages_per_sec(self) -> float:
+        """Successful requests of the stage, per second of its length."""
+        return self.succeeded / self.length_s if self.length_s else 0.0
+
+    @property
+    def bytes_per_sec(self) -> float:
+        """Bytes of complete responses, per second of its length."""
+        return self.bytes_received / self.length_s if self.length_s else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +250,14 @@ def _stages(run: Run) -> Iterator[StageResult]:
             length_s=length_s,
             schedule=_stage_schedule(counted, stage.due(length_s), length_s, run.summary.lost > 0),
             succeeded=counted.service.count,
-            failed=counted.failed,
+            # With a scenario, iterations are started, and requests fail.
+            failed=counted.failures.total() if run.plan.scenario else counted.failed,
             unfinished=counted.unfinished,
             service=Latency.of(latencies_with_waits(counted, "service")),
             response=Latency.of(latencies_with_waits(counted, "response")),
+            bytes_received=counted.bytes_received,
+            status=dict(sorted(counted.status.items())),
+            failures={kind: counted.failures[kind] for kind in FAILURES if counted.failures[kind]},
         )
         from_s += stage.length_s
 

@@ -1,12 +1,14 @@
 """The counts of the requests that were due in one stage of a schedule."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from abench.stats import counts
-from abench.stats.counts import HISTOGRAM, SUM
-from abench.stats.histogram import Histogram, LatencyBuffer
+from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, SUM
+from abench.stats.histogram import Histogram
+from abench.stats.outcomes import OutcomeRecorder
 
 
 @dataclass
@@ -14,6 +16,7 @@ class StageStats:
     """The requests due in one stage: their outcomes, and the times of successes.
 
     `unfinished` requests had started and had no outcome at the end; `skipped` never started.
+    `bytes_received` are those of complete responses.
     `waits` and `due_waits` are how long the unfinished ones had taken by then, as in Summary.
     """
 
@@ -25,6 +28,9 @@ class StageStats:
     response: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
     waits: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
     due_waits: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    status: Annotated[Counter[int], BY_NUMBER] = field(default_factory=Counter)
+    failures: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
+    bytes_received: Annotated[int, SUM] = 0
 
     @property
     def failed(self) -> int:
@@ -51,18 +57,31 @@ class StageStats:
         return counts.decode(cls, plain)
 
 
-class StageRecorder:
+class StageRecorder(OutcomeRecorder):
     """The counts of one process for one stage since they were last taken."""
 
-    def __init__(self) -> None:
-        self.started = self.late = 0
-        self.service = LatencyBuffer()
-        self.response = LatencyBuffer()
+    __slots__ = ("late", "started")
 
-    def stats(self) -> StageStats:
-        """Return the counts since the last call, and reset them."""
-        times = self.service.histogram(), self.response.histogram()
-        taken = StageStats(self.started, self.late, 0, 0, *times)
+    def __init__(self) -> None:
+        super().__init__()
         self.started = self.late = 0
-        self.service, self.response = LatencyBuffer(), LatencyBuffer()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted."""
+        return not (self.started or self.service or self._failures)
+
+    def take(self) -> StageStats:
+        """Return the counts since the last call, and reset them."""
+        taken = StageStats(
+            self.started,
+            self.late,
+            service=Histogram.of(self.service),
+            response=Histogram.of(self.response),
+            status=self._statuses,
+            failures=self._failures,
+            bytes_received=self._bytes,
+        )
+        self.started = self.late = 0
+        self._reset()
         return taken

@@ -13,10 +13,15 @@ from typing import Annotated
 from abench.stats import counts
 from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, MAX, SORTED, SUM, Rule
 from abench.stats.coverage import Coverage
+from abench.stats.groups import BY_GROUP, GroupStats
 from abench.stats.handshakes import Handshakes
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
+from abench.stats.nodes import NODES, Node
+from abench.stats.phases import MERGED as PHASES_MERGED
+from abench.stats.phases import Phases
 from abench.stats.samples import Sample, merge_samples
+from abench.stats.scenario_counts import ScenarioCounts
 from abench.stats.stages import StageStats
 from abench.stats.time_series import TimeSeries
 
@@ -49,6 +54,8 @@ FAILURE_KINDS = tuple(FAILURES)
 class ResourceUsage:
     """What one worker process used: CPU time in `wall_ns`, and `peak_rss` bytes of memory.
 
+    For `waited_ns` it was ready to run and had no core.
+
     `lag` is the event-loop lag in microseconds: how late a timer fired, measured a hundred times a
     second. In that time, responses that had arrived were not read. Timers have a resolution of one
     millisecond.
@@ -58,6 +65,7 @@ class ResourceUsage:
     wall_ns: Annotated[int, SUM] = 0
     peak_rss: Annotated[int, MAX] = 0
     lag: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
+    waited_ns: Annotated[int, SUM] = 0
 
 
 def _merge_stages(
@@ -75,6 +83,7 @@ _STAGES = Rule(
     lambda stages: {number: one.encode() for number, one in stages.items()},
     lambda plain: {int(number): StageStats.decode(one) for number, one in plain.items()},
 )
+_SCENARIO = Rule(counts.merge_into, ScenarioCounts.encode, ScenarioCounts.decode)
 _HANDSHAKES = Rule(counts.merge_into, Handshakes.encode, Handshakes.decode)
 _SAMPLES = Rule(
     lambda one, other: merge_samples([*one, *other]) if other else one,
@@ -105,20 +114,28 @@ class Summary:
         `started`, `late`, `skipped`: by the schedule; `late` ones started a millisecond or more
             after they were due, `skipped` ones never.
         `stages`: keyed by the index of the stage in the schedule.
+        `groups`: keyed by the number of the group in the plan, if there are several.
+        `sizes`: bytes of each response to a success, where they are known.
         `last_start_ns`: when the last request to be started was started, if it was.
         `samples`: the first failures of each kind, and the first redirects.
+        `scenario`: with a scenario, whose iterations are then what `started`, `late`, `skipped` and
+            `stages` count.
 
     Connections and workers:
-        `handshakes`: of connections with TLS that were opened while the clock ran.
+        `phases`: how long it took to open connections while the clock ran, and the parts of
+            requests, wherever they happened.
+        `handshakes`: what TLS agreed on, and how many sessions were resumed.
         `open_connections`: when the clock started.
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
         `answering`: when responses came, or none was expected.
+        `cpu_ns`: what all workers have used until their last reports; `costs` has it at the end.
         `elapsed_ns`: the longest of the workers' clocks, which started within `start_within_ns`
             of each other.
         `warmup_ns`, `warmup_requests`: excluded before the clock started. `steady` is whether the
             rate had settled by then.
         `lost`: worker processes that died; only what they had reported is counted.
+        `nodes`: of a run over several machines.
         `gave_up`: workers that ended early because no connection could be opened.
         `faults`: what went wrong in abench itself.
         `stopped_by`: the signal that ended the run, 0 for none.
@@ -129,6 +146,7 @@ class Summary:
     series: Annotated[TimeSeries, _SERIES] = field(default_factory=TimeSeries)
     costs: Annotated[list[ResourceUsage], _WORKERS] = field(default_factory=list)
     stages: Annotated[dict[int, StageStats], _STAGES] = field(default_factory=dict)
+    groups: Annotated[dict[int, GroupStats], BY_GROUP] = field(default_factory=dict)
     answering: Annotated[Coverage, _COVERAGE] = field(default_factory=Coverage)
     waits: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
     due_waits: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
@@ -136,8 +154,11 @@ class Summary:
     failures: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     reasons: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     samples: Annotated[list[Sample], _SAMPLES] = field(default_factory=list)
+    scenario: Annotated[ScenarioCounts, _SCENARIO] = field(default_factory=ScenarioCounts)
+    sizes: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
     bytes_received: Annotated[int, SUM] = 0
     bytes_sent: Annotated[int, SUM] = 0
+    phases: Annotated[Phases, PHASES_MERGED] = field(default_factory=Phases)
     handshakes: Annotated[Handshakes, _HANDSHAKES] = field(default_factory=Handshakes)
     open_connections: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
@@ -147,12 +168,14 @@ class Summary:
     skipped: Annotated[int, SUM] = 0
     last_start_ns: Annotated[int, MAX] = 0
     paused_ns: Annotated[int, SUM] = 0
+    cpu_ns: Annotated[int, SUM] = 0
     warmup_ns: Annotated[int, MAX] = 0
     warmup_requests: Annotated[int, SUM] = 0
     steady: Annotated[bool, MAX] = False
     elapsed_ns: Annotated[int, MAX] = 0
     start_within_ns: Annotated[int, MAX] = 0
     lost: Annotated[int, SUM] = 0
+    nodes: Annotated[list[Node], NODES] = field(default_factory=list)
     gave_up: Annotated[int, SUM] = 0
     stopped_by: Annotated[int, MAX] = 0
     faults: Annotated[list[str], SORTED] = field(default_factory=list)

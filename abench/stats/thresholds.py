@@ -10,13 +10,16 @@ from typing import Any, cast
 from abench.errors import ParameterError
 from abench.stats.figure import Entry, Gate, entries, without_none
 from abench.stats.histogram import Histogram
-from abench.stats.latency import OPENING, Latency, latencies_with_waits
+from abench.stats.latency import Latency, latencies_with_waits
 from abench.stats.parts import Threshold
+from abench.stats.phase_results import PhaseResults
+from abench.stats.phases import PHASES
 from abench.stats.results import Results
+from abench.stats.sizes import Sizes
 from abench.stats.units import decimal, microseconds, significant
 
 _CONDITION = re.compile(
-    rf"\s*(?:(?P<which>service|response|{'|'.join(OPENING)})\.)?"
+    rf"\s*(?:(?P<which>service|response|{'|'.join(PHASES)})\.)?"
     r"(?P<metric>[a-z]+|p\d{1,2}(?:\.\d{1,4})?)\s*"
     r"(?P<sign>[<>]=?)\s*(?P<value>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>%|/s|us|ms|s|)\s*"
 )
@@ -76,7 +79,7 @@ def _metrics(kind: type, owner: Callable[[Results], Any]) -> Iterator[_Metric]:
         part = without_none(entry.hint)
         if entry.figure.gate:
             yield _Metric(entry.figure.gate, entry.figure.unit, owner, entry.get)
-        elif is_dataclass(part) and part is not Latency:
+        elif is_dataclass(part) and part not in {Latency, PhaseResults, Sizes}:
             yield from _metrics(cast("type", part), partial(_get_part, owner, entry))
 
 
@@ -162,8 +165,8 @@ class Condition:
     def distribution(self, report: Results) -> Histogram:
         """Return the distribution that a condition on latencies is about."""
         which = self.which or ("response" if report.response else "service")
-        if which in OPENING:
-            found: Histogram = getattr(report.summary.handshakes, which)
+        if which in PHASES:
+            found: Histogram = getattr(report.summary.phases, which)
             return found
         return latencies_with_waits(report.summary, which)
 

@@ -1,12 +1,10 @@
-"""The results of a run over TLS: what was spoken, and how long it took to open connections."""
+"""The results of a run over TLS: what was spoken, and how many handshakes were made."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 from abench.stats.derivation import Run
 from abench.stats.figure import Figure
-from abench.stats.histogram import Histogram
-from abench.stats.latency import Latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsResult:
-    """What TLS was spoken, and what it took to open connections."""
+    """What TLS was spoken, and how many handshakes were made; their times are among the phases."""
 
     version: Annotated[
         str | None,
@@ -64,33 +62,6 @@ class TlsResult:
             "connections",
         ),
     ]
-    connect: Annotated[
-        Latency | None,
-        Figure(
-            "Connect times",
-            "From opening a connection until TCP, or a proxy's tunnel, was open. Null if no "
-            "connection was opened while the clock ran.",
-            "us",
-        ),
-    ]
-    handshake: Annotated[
-        Latency | None,
-        Figure(
-            "Handshake times",
-            "From then until TLS was open. Null like `connect`.",
-            "us",
-        ),
-    ]
-    request: Annotated[
-        Latency | None,
-        Figure(
-            "Request times",
-            "From sending a request to the last byte of its response, of requests with a "
-            "connection of their own: their service times without connect and handshake. Null "
-            "without such a success.",
-            "us",
-        ),
-    ]
 
     @property
     def handshakes(self) -> int:
@@ -99,7 +70,7 @@ class TlsResult:
 
 
 def tls_result(run: Run) -> TlsResult | None:
-    """Return what TLS was spoken, and what it took to open connections."""
+    """Return what TLS was spoken, and how many handshakes were made."""
     if not run.plan.target.tls:
         return None
     found, options = run.summary.handshakes, run.plan.tls
@@ -114,13 +85,6 @@ def tls_result(run: Run) -> TlsResult | None:
             else None
         ),
         resumption=options.resume,
-        full_handshakes=found.handshake.count - found.resumed,
+        full_handshakes=run.summary.phases.handshake.count - found.resumed,
         resumed_handshakes=found.resumed,
-        connect=_latency(found.connect),
-        handshake=_latency(found.handshake),
-        request=_latency(found.request),
     )
-
-
-def _latency(histogram: Histogram) -> Latency | None:
-    return Latency.of(histogram) if histogram.counts else None

@@ -1,4 +1,4 @@
-"""What Linux tells about a run: the counters of the kernel, and the usage of the server."""
+"""What Linux tells about a run: the counters of the kernel, addresses, ports and processes."""
 
 import os
 import socket
@@ -7,13 +7,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
-from abench.errors import ParameterError
-
-_PROC = Path("/proc")
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +17,8 @@ class TcpCounters:
 
     `sent` and `retransmitted` are segments; `listen_overflows` are connections that found a full
     listen queue, `listen_drops` those that were dropped for any reason. `time_wait` is how many
-    closed connections still held their ports at the end.
+    closed connections still held their ports at the end. `syn_retransmitted` are the segments among
+    `retransmitted` that open a connection: SYN and SYN-ACK.
     """
 
     sent: int
@@ -30,6 +26,7 @@ class TcpCounters:
     listen_overflows: int
     listen_drops: int
     time_wait: int
+    syn_retransmitted: int = 0
 
 
 def read_tcp_counters() -> TcpCounters | None:
@@ -37,7 +34,7 @@ def read_tcp_counters() -> TcpCounters | None:
     try:
         tcp = _read_table("net/snmp")["Tcp"]
         more = _read_table("net/netstat")["TcpExt"]
-        sockets = (_PROC / "net/sockstat").read_text().split()
+        sockets = (PROC / "net/sockstat").read_text().split()
     except (OSError, KeyError):
         return None
     return TcpCounters(
@@ -46,6 +43,7 @@ def read_tcp_counters() -> TcpCounters | None:
         listen_overflows=more["ListenOverflows"],
         listen_drops=more["ListenDrops"],
         time_wait=int(sockets[sockets.index("tw") + 1]),
+        syn_retransmitted=more.get("TCPSynRetrans", 0),
     )
 
 
@@ -60,12 +58,13 @@ def tcp_counters_since(before: TcpCounters | None) -> TcpCounters | None:
         listen_overflows=now.listen_overflows - before.listen_overflows,
         listen_drops=now.listen_drops - before.listen_drops,
         time_wait=now.time_wait,
+        syn_retransmitted=now.syn_retransmitted - before.syn_retransmitted,
     )
 
 
 def _read_table(name: str) -> dict[str, dict[str, int]]:
     """Parse a file of /proc/net in which a line of names precedes each line of numbers."""
-    lines = [line.split() for line in (_PROC / name).read_text().splitlines()]
+    lines = [line.split() for line in (PROC / name).read_text().splitlines()]
     return {
         names[0].rstrip(":"): dict(zip(names[1:], map(int, numbers[1:]), strict=True))
         for names, numbers in zip(lines[::2], lines[1::2], strict=True)
@@ -93,18 +92,18 @@ _TCP_LISTEN = "0A"  # the state in /proc/net/tcp
 def listening_pids(port: int) -> set[int]:
     """Return the processes that listen on a local port, as far as this user may see them."""
     sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
-    names = os.listdir(_PROC) if sockets else []
+    names = os.listdir(PROC) if sockets else []
     return {
         int(name)
         for name in names
-        if name.isdecimal() and not sockets.isdisjoint(_descriptors(f"{_PROC}/{name}/fd"))
+        if name.isdecimal() and not sockets.isdisjoint(_descriptors(f"{PROC}/{name}/fd"))
     }
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
     for name in ("net/tcp", "net/tcp6"):
         with suppress(OSError):  # a kernel without IPv6
-            for columns in _listening_rows(_PROC / name):
+            for columns in _listening_rows(PROC / name):
                 if int(columns[1].rpartition(":")[2], 16) == port:
                     yield columns[9]
 
@@ -161,139 +160,26 @@ def read_ephemeral_ports(*, loopback: bool) -> EphemeralPorts:
     2, its default, for loopback (Linux, ip-sysctl).
     """
     try:
-        first, last = map(int, (_PROC / "sys/net/ipv4/ip_local_port_range").read_text().split())
-        reuse = int((_PROC / "sys/net/ipv4/tcp_tw_reuse").read_text())
+        first, last = map(int, (PROC / "sys/net/ipv4/ip_local_port_range").read_text().split())
+        reuse = int((PROC / "sys/net/ipv4/tcp_tw_reuse").read_text())
     except (OSError, ValueError):
         first, last, reuse = 32_768, 60_999, 2
     is_reused = reuse == 1 or (reuse == 2 and loopback)
     return EphemeralPorts(last - first + 1, 1.0 if is_reused else 60.0)
 
 
-class ServerUsage(NamedTuple):
-    """What the processes of the server used over a run: CPU time in seconds, memory in bytes.
-
-    `ended` tells that a named process, or the control group, was gone at the end: then the figures
-    are too small.
-    """
-
-    cpu_s: float
-    peak_rss: int
-    ended: bool
-
-
-def _is_cgroup(path: str) -> bool:
-    try:
-        return bool(path) and os.access(Path(path) / "cpu.stat", os.R_OK)
-    except ValueError:  # a NUL in the path
-        return False
-
-
-class ServerMonitor:
-    """Monitors processes and all their descendants, or a control group (v2).
-
-    Making one raises ParameterError if a process or the group does not exist.
-    """
-
-    def __init__(self, pids: Iterable[int] = (), cgroup: str | None = None) -> None:
-        self._pids = tuple(pids)
-        self._cgroup = Path(cgroup) if cgroup is not None else None
-        self._peak_rss = 0
-        self._group_cpu_s = 0.0
-        for pid in self._pids:
-            if not (_PROC / str(pid)).is_dir():
-                raise ParameterError("--server-pid", f"there is no process {pid}")
-        if cgroup is not None and not _is_cgroup(cgroup):
-            raise ParameterError("--server-cgroup", f"{cgroup} is not a control group (v2)")
-        self._cpu_before_s = self._cpu_s()
-
-    @property
-    def is_active(self) -> bool:
-        """Whether there is anything to monitor."""
-        return bool(self._pids or self._cgroup)
-
-    def sample(self) -> None:
-        """Record the memory that is in use now, and what a group has used that may end."""
-        if self.is_active:
-            self._peak_rss = max(self._peak_rss, self._rss())
-            self._read_group_cpu()
-
-    def result(self) -> ServerUsage | None:
-        """Return what was used since this was made; None if there is nothing to monitor."""
-        if not self.is_active:
-            return None
-        self.sample()
-        cpu_s = max(0.0, self._cpu_s() - self._cpu_before_s)
-        return ServerUsage(cpu_s, self._peak_rss, self._has_ended())
-
-    def _has_ended(self) -> bool:
-        if self._cgroup:
-            return not _is_cgroup(str(self._cgroup))
-        return not all((_PROC / str(pid)).is_dir() for pid in self._pids)
-
-    def _cpu_s(self) -> float:
-        if self._cgroup:
-            self._read_group_cpu()
-            return self._group_cpu_s
-        return sum(_cpu_s(pid) for pid in _with_descendants(self._pids))
-
-    def _read_group_cpu(self) -> None:
-        """Read what the group has used in all; of one that has ended, the last value stays."""
-        if self._cgroup:
-            with suppress(OSError):
-                words = (self._cgroup / "cpu.stat").read_text().split()
-                self._group_cpu_s = int(words[words.index("usage_usec") + 1]) / 1e6
-
-    def _rss(self) -> int:
-        if self._cgroup:
-            with suppress(OSError):  # it has ended, or memory is not accounted for
-                return int((self._cgroup / "memory.current").read_text())
-            return 0
-        return sum(_rss(pid) for pid in _with_descendants(self._pids))
-
-
-def _with_descendants(pids: Iterable[int]) -> set[int]:
-    """Return processes and all their descendants."""
-    found: set[int] = set()
-    pending = list(pids)
-    while pending:
-        pid = pending.pop()
-        if pid not in found:
-            found.add(pid)
-            pending += _children(pid)
-    return found
-
-
-def _children(pid: int) -> Iterator[int]:
-    with suppress(OSError):  # it has ended, as have those below
-        for task in (_PROC / str(pid) / "task").iterdir():
-            with suppress(OSError):
-                yield from map(int, (task / "children").read_text().split())
-
-
 def is_stopped(pid: int) -> bool:
     """Whether a process is suspended by a signal, a terminal or a debugger (proc(5))."""
     with suppress(OSError):  # it has ended
-        return _stat_columns(pid)[0] in {"T", "t"}
+        return stat_columns(str(pid))[0] in {"T", "t"}
     return False
 
 
-def _cpu_s(pid: int) -> float:
-    """Return the CPU time of a process and of the children that it has waited for, in s."""
-    with suppress(OSError):  # it has ended
-        return sum(map(int, _stat_columns(pid)[11:15])) * _TICK_S
-    return 0.0
+def stat_columns(process: str) -> list[str]:
+    """Return what follows the name of a process or thread in its stat (proc(5)); raises OSError.
 
-
-def _stat_columns(pid: int) -> list[str]:
-    """Return what follows the name of a process in its stat (proc(5)); raises OSError.
-
+    `process` is its directory below /proc.
     The name may contain spaces, brackets, and bytes that are no UTF-8: it is cut after 15 bytes.
     """
-    text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    text = (PROC / process / "stat").read_text(encoding="utf-8", errors="replace")
     return text.rpartition(")")[2].split()
-
-
-def _rss(pid: int) -> int:
-    with suppress(OSError):
-        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE_SIZE
-    return 0

@@ -3,35 +3,49 @@
 import asyncio
 import json
 import os
+import random
 import sys
 from collections import Counter
 from dataclasses import replace
+from html import escape
 
 import pytest
 
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
+from abench.report import document, html
+from abench.report.text import format_plain
 from abench.runner import preflight
+from abench.runner.measure import measure
 from abench.stats import units
-from abench.stats.bottleneck import find_bottleneck
+from abench.stats.bottleneck import LIMITERS, find_bottleneck
 from abench.stats.coverage import Coverage
 from abench.stats.derivation import server_result
 from abench.stats.histogram import Histogram
+from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.phases import Phases
 from abench.stats.results import build_results
 from abench.stats.summary import ResourceUsage, Summary
-from abench.system import procfs
-from abench.system.procfs import ServerMonitor, ServerUsage, TcpCounters
+from abench.stats.time_series import TimeSeries
+from abench.system import procfs, server_monitor
+from abench.system import threads as threads_module
+from abench.system.procfs import TcpCounters
+from abench.system.server_monitor import ServerMonitor, ServerUsage
+from abench.system.threads import ThreadMonitor, ThreadUsage
 
 SECOND = 1_000_000_000
 
 
-def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
+def run(plan=None, *, busy=0.3, waited=0.0, lag_us=100, kernel=None, server=None, **more):
     """Return the report of ten seconds of one worker: 10,000 successes of 1 ms."""
+    lag = Histogram.of([lag_us] * 1000)
     counted = {
         "service": Histogram.of([1_000] * 10_000),
         "response": Histogram.of([1_000] * 10_000),
         "costs": [
-            ResourceUsage(round(busy * 10 * SECOND), 10 * SECOND, 0, Histogram.of([lag_us] * 1000))
+            ResourceUsage(
+                round(busy * 10 * SECOND), 10 * SECOND, 0, lag, round(waited * 10 * SECOND)
+            )
         ],
         "elapsed_ns": 10 * SECOND,
         "started": 10_000,
@@ -46,6 +60,45 @@ def run(plan=None, *, busy=0.3, lag_us=100, kernel=None, server=None, **more):
 
 SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
 LOSSY = TcpCounters(100_000, 5_000, 0, 0, 0)
+UNANSWERED = TcpCounters(100_000, 5_000, 0, 0, 0, syn_retransmitted=4_900)
+IDLE_SERVER = ServerUsage(1.0, 0, ended=False)
+FIRST = [1_000 * place for place in range(1, 11)]
+QUEUE = {
+    "service": Histogram.of(FIRST + [10_000] * 9_990),
+    "series": TimeSeries(intervals=PackedIntervals({0: Interval(service=Histogram.of(FIRST))})),
+    "server": IDLE_SERVER,
+}
+"""A server that works on one request at a time for 1 ms: the first ten find a shorter queue."""
+
+
+def spread(deviation):
+    """Return 10,000 latencies of 10 ms that differ by chance, 1,000 of them in the first second."""
+    chance = random.Random(1)
+    times = [max(1, round(chance.gauss(10_000, 10_000 * deviation))) for _ in range(10_000)]
+    first = Interval(service=Histogram.of(times[:1_000]))
+    return {
+        "service": Histogram.of(times),
+        "series": TimeSeries(intervals=PackedIntervals({0: first})),
+        "server": IDLE_SERVER,
+    }
+
+
+def seconds(*medians_us):
+    """Return a time series of these medians."""
+    series = TimeSeries()
+    for at_s, us in enumerate(medians_us):
+        series.add(at_s, Interval(99, 0, 0, Histogram.of([us] * 99)))
+    return series
+
+
+def opened(number):
+    """Return the phases of a run that opened so many connections."""
+    return Phases(connect=Histogram.of([500] * number))
+
+
+def threads(busiest_s, without_core_s=0.0, in_storage=0.0):
+    return ThreadUsage(busiest_s, without_core_s, in_storage)
+
 
 CASES = {
     "an idle client": (run(), "server"),
@@ -74,14 +127,15 @@ CASES = {
     ),
     "no files": (run(reasons=Counter({"EMFILE": 1})), "open-files"),
     "lost segments": (run(kernel=LOSSY), "network"),
-    "a full queue": (run(kernel=replace(LOSSY, listen_overflows=9)), "server"),
+    "connections that a server elsewhere does not answer": (run(kernel=UNANSWERED), "backlog"),
+    "a full queue of others": (run(kernel=replace(LOSSY, listen_overflows=9)), "network"),
     "lost segments of others, on one machine": (
         replace(run(SCHEDULED, kernel=LOSSY), is_local=True),
         "schedule",
     ),
     "a full queue on one machine": (
         replace(run(kernel=replace(LOSSY, listen_overflows=9)), is_local=True),
-        "server",
+        "backlog",
     ),
     "a few lost segments": (run(SCHEDULED, kernel=TcpCounters(500, 9, 0, 0, 0)), "schedule"),
     "a rate that was met": (run(SCHEDULED), "schedule"),
@@ -90,6 +144,73 @@ CASES = {
         "server",
     ),
     "a rate that was not met for an unknown reason": (run(SCHEDULED, skipped=5_000), "unclear"),
+    "a client that got half of a core": (run(busy=0.5, waited=0.45), "client"),
+    "a client that had no core for half of the run": (run(busy=0.1, waited=0.55), "loop-lag"),
+    "a client that had no core for a while": (run(busy=0.1, waited=0.4), "server"),
+    "a client that was late once in a hundred times": (
+        run(costs=[ResourceUsage(SECOND, 10 * SECOND, 0, Histogram.of([20_000] * 5 + [9] * 95))]),
+        "server",
+    ),
+    "a server that got half of a core": (
+        run(server=ServerUsage(5.0, 0, ended=False, threads=threads(9.5, 4.6))),
+        "server",
+    ),
+    "threads that wait for storage": (
+        run(server=IDLE_SERVER._replace(threads=threads(0.5, in_storage=3.0))),
+        "disk",
+    ),
+    "a thread that writes while others serve": (
+        run(server=ServerUsage(9.8, 0, ended=False, threads=threads(9.5, in_storage=1.0))),
+        "server",
+    ),
+    "a queue in the server": (run(**QUEUE), "concurrency"),
+    "a queue in a server that is not watched": (run(**{**QUEUE, "server": None}), "server"),
+    "a queue for the CPU": (
+        run(**{**QUEUE, "server": ServerUsage(9.8, 0, ended=False)}),
+        "server",
+    ),
+    "latencies that differ by a tenth": (run(**spread(0.1)), "latency"),
+    "latencies that differ by a sixth": (run(**spread(0.17)), "latency"),
+    "latencies that differ by a fifth": (run(**spread(0.2)), "latency"),
+    "latencies that differ by a third": (run(**spread(0.33)), "latency"),
+    "a few fast requests now and then": (
+        run(**{**QUEUE, "series": TimeSeries()}),
+        "latency",
+    ),
+    "fast and slow requests without a queue": (
+        run(service=Histogram.of([1_000, 19_000] * 5_000), server=IDLE_SERVER),
+        "latency",
+    ),
+    "requests that are all slow": (
+        run(service=Histogram.of([10_000] * 10_000), server=IDLE_SERVER),
+        "latency",
+    ),
+    "a latency that grows": (run(series=seconds(1, 1, 2, 3, 4, 5)), "growth"),
+    "a latency that grows by a half": (run(series=seconds(20, 22, 24, 26, 28, 30)), "server"),
+    "a latency that jumps": (run(series=seconds(1, 9, 1, 9, 1, 9)), "server"),
+    "a latency that grows, of few seconds": (run(series=seconds(1, 2, 3, 4)), "server"),
+    "a latency that grows because the rate is too high": (
+        run(SCHEDULED, skipped=5_000, series=seconds(1, 1, 2, 3, 4, 5)),
+        "unclear",
+    ),
+    "connections that the server closes": (run(phases=opened(10_000)), "keep-alive"),
+    "connections that are closed now and then": (run(phases=opened(100)), "server"),
+    "connections that are to be closed": (
+        run(Plan(url="http://h/", duration_s=10.0, keep_alive=False), phases=opened(10_000)),
+        "server",
+    ),
+    "a limited rate": (
+        run(failures=Counter({"status": 3_000}), status=Counter({200: 10_000, 429: 3_000})),
+        "rate-limit",
+    ),
+    "few rejected requests": (
+        run(failures=Counter({"status": 30}), status=Counter({200: 10_000, 429: 30})),
+        "server",
+    ),
+    "other errors than a limited rate": (
+        run(failures=Counter({"status": 3_000}), status=Counter({503: 2_990, 429: 10})),
+        "errors",
+    ),
 }
 
 
@@ -99,7 +220,47 @@ def test_limiter_of_each_case(name):
     found = find_bottleneck(report)
     assert found.limiter == limiter
     assert found.sentence.endswith(".")
+    assert 1 <= len(found.advice) <= 2
+    assert all(line[0].isupper() or line.startswith("abench ") for line in found.advice)
     assert any(line.startswith("Little's law: ") for line in found.evidence)
+
+
+def test_every_limiter_has_a_case() -> None:
+    assert {limiter for _, limiter in CASES.values()} == set(LIMITERS)
+
+
+def test_the_queue_is_described_by_its_figures() -> None:
+    """Little's law: 1,000 requests/s of 1 ms each are one at a time."""
+    found = find_bottleneck(run(**QUEUE))
+    assert "about 1 at a time, each takes 1.00 ms" in found.sentence
+    assert found.advice[0].startswith("To be sure: -c 5. ")
+
+
+def test_every_form_of_report_has_the_advice(without_plots) -> None:
+    report = run(failures=Counter({"status": 3_000}), status=Counter({200: 10_000, 429: 3_000}))
+    first, second = find_bottleneck(report).advice
+    text = " ".join(format_plain(report).split())
+    assert f"try {first} {second}" in text
+    assert document.to_document(report)["verdict"]["advice"] == [first, second]
+    page = html.format_fragment(report)
+    assert f"<li>{escape(first)}</li><li>{escape(second)}</li>" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "quoted"),
+    [("http://h/a", "http://h/a"), ("http://h/?a=1&b=$(c)", "'http://h/?a=1&b=$(c)'")],
+)
+def test_a_url_in_a_command_is_one_word(url, quoted):
+    plan = Plan(url=url, duration_s=10.0)
+    advice = find_bottleneck(run(plan, phases=opened(10_000))).advice
+    assert advice[0].startswith(f"What does it say? curl -sv -o /dev/null {quoted} 2>&1 |")
+
+
+def test_a_starved_client_is_told_from_a_busy_one() -> None:
+    found = find_bottleneck(run(busy=0.5, waited=0.45))
+    assert found.sentence.endswith("it needed a whole core, and got 50 % of one.")
+    assert "50 % of a core per worker, 45 % waiting for one" in found.evidence[0]
+    assert find_bottleneck(run(busy=0.99)).confidence == "sure"
 
 
 def test_the_most_frequent_failure_is_named() -> None:
@@ -165,7 +326,7 @@ def test_only_the_sockets_that_listen_are_read(tmp_path, monkeypatch):
     rows = [row.format(0, 80, "0A", 11), row.format(1, 81, "0A", 12), row.format(2, 80, "06", 0)]
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text("\n".join((head, *rows, "and a row that nobody reads")))
-    monkeypatch.setattr(procfs, "_PROC", tmp_path)
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
     assert list(procfs._listening_inodes(80)) == ["11"]
 
 
@@ -250,7 +411,7 @@ async def test_children_of_the_server_are_measured():
 
 
 def test_a_process_whose_name_is_no_utf_8_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(procfs, "_PROC", tmp_path)
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
     (tmp_path / "7").mkdir()
     # Linux cuts names after 15 bytes, in the middle of a character if need be (proc(5)).
     name = "a)нагрузки".encode()[:15]
@@ -258,7 +419,57 @@ def test_a_process_whose_name_is_no_utf_8_is_measured(tmp_path, monkeypatch):
     (tmp_path / "7/stat").write_bytes(b"7 (" + name + b") T " + columns)
     (tmp_path / "7/statm").write_text("1 2 3")
     assert procfs.is_stopped(7)
-    assert ServerMonitor([7]).result() == ServerUsage(0.0, 2 * procfs._PAGE_SIZE, ended=False)
+    assert ServerMonitor([7]).result() == ServerUsage(
+        0.0, 2 * server_monitor.PAGE_SIZE, ended=False
+    )
+
+
+def test_the_server_is_sampled_five_times_a_second_once_the_run_has_begun(monkeypatch):
+    """However many workers report: what a server does before the start is not of the run."""
+    samples, times = [], (0.0, 0.0, 0.1, 0.2, 0.25, 0.39, 0.41, 0.5)
+
+    def carry_out(plan, watch):
+        for elapsed_s in times:
+            watch(Summary(), elapsed_s)
+            samples.append(sampled.count(1))
+        return Summary()
+
+    sampled = []
+    monkeypatch.setattr(ServerMonitor, "sample", lambda _: sampled.append(1))
+    measure(SCHEDULED, server_pids=[os.getpid()], runner=carry_out, with_environment=False)
+    assert samples == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+def thread(root, path, state, ran_ns, waited_ns):
+    directory = root / path
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "stat").write_text(f"7 (name) {state} 1 2 3")
+    (directory / "schedstat").write_text(f"{ran_ns} {waited_ns} 9\n")
+
+
+def test_threads_are_sampled(tmp_path, monkeypatch):
+    """sched-stats.rst: ns on the CPU, ns ready without one, time slices. State D: proc(5)."""
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
+    monitor = ThreadMonitor()
+    assert monitor.result() is None
+    thread(tmp_path, "7/task/7", "S", SECOND, SECOND)
+    monitor.begin([7])
+    thread(tmp_path, "7/task/7", "D", 2 * SECOND, 4 * SECOND)  # + 1 s, + 3 s
+    thread(tmp_path, "7/task/8", "D", 3 * SECOND, 0)  # began during the run
+    monitor.sample([7, 9])
+    thread(tmp_path, "7/task/7", "R", 2 * SECOND, 4 * SECOND)
+    monitor.sample([7])
+    assert monitor.result() == ThreadUsage(4.0, 3.0, 1.5)
+
+
+def test_a_bounded_number_of_threads_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(procfs, "PROC", tmp_path)
+    monkeypatch.setattr(threads_module, "MAX_THREADS", 3)
+    for number in range(5):
+        thread(tmp_path, f"7/task/{number}", "D", 0, 0)
+    monitor = ThreadMonitor()
+    monitor.sample([7])
+    assert monitor.result().in_storage == 3
 
 
 def test_invalid_server_is_refused(tmp_path):

@@ -197,3 +197,10 @@ async def test_reports_add_up_to_the_whole(serve, run_plan, ok_response):
     assert len(server.requests) == 4 * 51
     assert result.summary.unfinished == 4
     assert result.summary.elapsed_ns == 505_000_000
+
+
+async def test_processor_time_is_reported_as_it_is_used(serve, run_plan):
+    server = await serve()
+    summary = (await run_plan(url=server.url, connections=1, requests=50)).summary
+    (cost,) = summary.costs
+    assert 0 < summary.cpu_ns <= cost.cpu_ns

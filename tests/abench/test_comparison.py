@@ -14,7 +14,8 @@ from abench.plan.url_file import WeightedUrl
 from abench.report import document
 from abench.runner.environment import read_environment
 from abench.stats import welch
-from abench.stats.comparison import compare, describe_difference
+from abench.stats.comparison import compare
+from abench.stats.difference import describe_difference
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
 from abench.stats.plan_differences import MAX_SHOWN, plan_differences

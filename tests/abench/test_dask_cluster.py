@@ -339,6 +339,24 @@ def test_messages_survive_encoding(values, number):
 
 
 @pytest.mark.slow
+async def test_a_scenario_travels_to_the_nodes(cluster, serve, abench, tmp_path):
+    server = await serve(OK)
+    (tmp_path / "names.csv").write_text("name\none\ntwo\nthree\nfour\n")
+    (tmp_path / "shop.py").write_text(
+        "from abench import Rows, User\n"
+        "names = Rows('names.csv')\n"
+        "async def visit(user: User) -> None:\n"
+        "    await user.get('/' + user.take(names)['name'])\n"
+    )
+    arguments = ("run", str(tmp_path / "shop.py"), server.url, "--dask", cluster.address)
+    completed = await abench(*arguments, "-n", "8", "-c", "4", "--json", "-")
+    assert completed.json["scenario"]["completed"] == 8, completed.err
+    # Each of the two nodes deals out every second row.
+    steps = {one["name"]: one["succeeded"] for one in completed.json["scenario"]["steps"]}
+    assert steps == {f"GET /{name}": 2 for name in ("one", "two", "three", "four")}
+
+
+@pytest.mark.slow
 async def test_nodes_search_for_the_capacity_of_a_server(cluster, serve, abench):
     """Which rate they find is not asked: that is the machine's."""
     server = await serve()

@@ -14,9 +14,11 @@ import pytest
 from abench.plan.plan import Plan
 from abench.report import document
 from abench.stats.coverage import Coverage
+from abench.stats.difference import BY_NOTHING, BaselineComparison, Difference
 from abench.stats.environment import Environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.nodes import Node
 from abench.stats.parts import Threshold
 from abench.stats.results import build_results
 from abench.stats.samples import REDIRECT, Sample
@@ -93,6 +95,10 @@ def everything():
         gave_up=1,
         stopped_by=15,
         faults=["KeyError: 'x'"],
+        nodes=[
+            Node("10.0.0.2:4000", 5, 890, 4, 0.03, 13, 40_000),
+            Node("10.0.0.3:4000", 4, 100, 3, None, 2, 900, "left the cluster", 0.4),
+        ],
     )
     plan = Plan(url=URL, stages="1s@100,ramp:1500ms@100-1k", method="POST", body=b"1=2", workers=2)
     return replace(
@@ -101,9 +107,19 @@ def everything():
         shares_cores=False,
         kernel=TcpCounters(10_000, 3, 1, 2, 17),
         environment=Environment(
-            ("abench", URL), "2026-01-01T00:00:00+00:00", {"abench": "1"}, {"cores": 2}
+            ("abench", URL), "2026-01-01T00:00:00+00:00", {"abench": "1"}, {"cores": 2}, "abc1234"
         ),
         thresholds=(Threshold("p99>1ms", failed=True, measured="90.0 ms"),),
+        baseline=BaselineComparison(
+            URL,
+            "2025-12-31T00:00:00+00:00",
+            3,
+            {"workers": ("1", "2")},
+            (
+                Difference("pages/sec", 420.0, 396.0, -5.714, -8.0, -3.5, True),
+                Difference("p50", 90.0, 100.0, 11.11, None, None, False, BY_NOTHING),
+            ),
+        ),
     )
 
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from abench.client import connection, one_shot, tls_errors, tls_transport
+from abench.client import connection, one_shot, socket_transport, tls_errors, tls_transport
 from abench.client.tls_sessions import SessionStore
 from abench.errors import UnreachableError
 from abench.plan.plan import Plan
@@ -47,7 +47,7 @@ async def test_without_the_option_every_handshake_is_a_full_one(version, serve_t
     url, accepted = await serve_tls(SIZED, version=version)
     summary = (await run_plan(url=url, **ONE_EACH)).summary
     found = summary.handshakes
-    assert (summary.succeeded, found.handshake.count, found.resumed) == (10, 10, 0)
+    assert (summary.succeeded, summary.phases.handshake.count, found.resumed) == (10, 10, 0)
     assert (len(accepted), resumed_by(accepted)) == (10, 0)
 
 
@@ -58,7 +58,7 @@ async def test_a_closed_connection_leaves_its_session_to_the_next(version, serve
     url, accepted = await serve_tls(SIZED, version=version)
     summary = (await run_plan(url=url, **ONE_EACH, tls=RESUMING)).summary
     found = summary.handshakes
-    assert (summary.succeeded, found.handshake.count, found.resumed) == (10, 10, 8)
+    assert (summary.succeeded, summary.phases.handshake.count, found.resumed) == (10, 10, 8)
     assert (len(accepted), resumed_by(accepted)) == (10, 8)
 
 
@@ -70,9 +70,9 @@ async def test_connections_that_are_reopened_resume_sessions_as_well(version, se
     summary = (await run_plan(**plan)).summary
     assert (summary.succeeded, summary.failed) == (4, 0)
     # The first connection was open before the clock started.
-    assert summary.handshakes.handshake.count == summary.handshakes.resumed == len(accepted) - 1
+    assert summary.phases.handshake.count == summary.handshakes.resumed == len(accepted) - 1
     assert resumed_by(accepted) == len(accepted) - 1 > 0
-    assert summary.handshakes.request.count == 0  # most requests had no handshake of their own
+    assert summary.phases.request.count == 0  # most requests had no handshake of their own
 
 
 @pytest.mark.parametrize("transport", ["TLS"])
@@ -157,7 +157,7 @@ def test_only_what_can_be_resumed_is_kept(session, version, usable):
 def stepping_clock(monkeypatch):
     """A clock of requests that is a millisecond later each time it is read."""
     steps = itertools.count(time.perf_counter_ns() // 10**6)
-    for module in (tls_transport, connection, one_shot):
+    for module in (socket_transport, tls_transport, connection, one_shot):
         monkeypatch.setattr(module, "_clock", lambda: next(steps) * 10**6)
 
 
@@ -166,7 +166,7 @@ async def test_connect_handshake_and_request_are_told_apart(stepping_clock, serv
     url, _ = await serve_tls(SIZED)
     plan = {"url": url, "connections": 1, "requests": 6, "keep_alive": False}
     summary = (await run_plan(**plan)).summary
-    found = summary.handshakes
+    found = summary.phases
     # The clock is read when a request and when its connection starts, when TCP is open, when the
     # handshake starts and when it is done, and when the response is complete.
     for histogram, us in ((summary.service, 5_000), (found.connect, 1_000),
@@ -180,8 +180,8 @@ async def test_requests_on_a_schedule_are_timed_without_their_handshakes(load, s
     url, _ = await serve_tls(SIZED)
     plan = {"url": url, "connections": 2, "requests": 6, "keep_alive": False, **load}
     summary = (await run_plan(**plan)).summary
-    assert summary.handshakes.request.count == summary.succeeded == summary.response.count > 0
-    assert summary.handshakes.request.max_us <= summary.service.max_us
+    assert summary.phases.request.count == summary.succeeded == summary.response.count > 0
+    assert summary.phases.request.max_us <= summary.service.max_us
 
 
 @pytest.mark.parametrize("transport", ["TLS"])
@@ -189,9 +189,11 @@ async def test_handshakes_before_the_clock_starts_are_not_counted(serve_tls, run
     url, accepted = await serve_tls(SIZED)
     summary = (await run_plan(url=url, connections=2, requests=20)).summary
     assert (summary.succeeded, len(accepted)) == (20, 2)
-    found = summary.handshakes
+    found = summary.phases
     assert found.connect.count == found.handshake.count == found.request.count == 0
-    assert found.session.version == "TLSv1.3"  # what was agreed on is known all the same
+    assert (
+        summary.handshakes.session.version == "TLSv1.3"
+    )  # what was agreed on is known all the same
 
 
 @pytest.mark.parametrize("transport", ["TLS"])
@@ -346,7 +348,7 @@ async def test_a_server_may_change_its_keys_and_ask_for_others(manual_server, ru
     summary = (await run_plan(**plan)).summary
     await responses
     assert (summary.succeeded, summary.failed, summary.retried) == (3, 0, 0)
-    assert summary.handshakes.handshake.count == 0  # all on the one connection
+    assert summary.phases.handshake.count == 0  # all on the one connection
     assert manual_server.key_updates == [b">>>", b"<<<"] * 2
 
 
@@ -424,7 +426,7 @@ async def test_a_handshake_that_fails_is_counted_by_its_reason(
     assert dict(summary.reasons) == {reason: 1}
     (sample,) = summary.samples
     assert (sample.kind, sample.detail) == ("tls", reason)
-    assert summary.handshakes.handshake.count == 0
+    assert summary.phases.handshake.count == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from abench.errors import ParameterError
 from abench.plan import inputs, log_replay, url_file, workload
 from abench.plan.interleave import interleave
-from abench.plan.log_entries import LogEntries
 from abench.plan.plan import Plan
 from abench.plan.request import RequestTemplate
 from abench.plan.success import DEFAULT_CRITERIA
@@ -33,6 +32,18 @@ def common(number):
     return f'127.0.0.1 - - [{stamp} -0700] "GET /a/{number} HTTP/1.0" 200 2326 "-" "x"'
 
 
+def haproxy(number):
+    stamp = f"10/Oct/2026:{number // 25200:02}:{number // 420 % 60:02}:{number // 7 % 60:02}.250"
+    queue = "0/0/0/1/1 200 9 - - ---- 1/1/1/1/0 0/0"
+    return f'10.0.1.2:33317 [{stamp}] web web/a {queue} "GET /a/{number} HTTP/1.1"'
+
+
+def w3c(number):
+    stamp = f"{number // 25200:02}:{number // 420 % 60:02}:{number // 7 % 60:02}"
+    columns = "" if number else "#Fields: date time cs-method cs-uri-stem cs-uri-query sc-status\n"
+    return f"{columns}2026-10-10 {stamp} GET /a/{number} - 200"
+
+
 LINES = {
     "paths": ("urls", "/item/{}".format),
     "paths to be quoted": ("urls", "/ä {}".replace(" ", "[]").format),
@@ -42,6 +53,8 @@ LINES = {
     "common": ("replay", common),
     "common with fractions": ("replay", lambda number: common(number).replace(" -07", ".25 -07")),
     "not in order": ("replay", lambda number: common(number ^ 1023)),
+    "HAProxy": ("replay", haproxy),
+    "W3C": ("replay", w3c),
     "JSON": (
         "replay",
         lambda number: json.dumps({"ts": 17e8 + number, "method": "GET", "uri": f"/a/{number}"}),
@@ -99,7 +112,7 @@ def test_a_line_takes_little_more_memory_than_its_path(name, write_lines, monkey
 
 # In common logs, each second is parsed once: every seventh line has a new one.
 CALLS = {"JSON": 18, "weights and servers": 6, "common": 9, "common with fractions": 9}
-CALLS["not in order"] = 9
+CALLS |= {"not in order": 9, "HAProxy": 9, "W3C": 30}
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -278,22 +291,26 @@ _log_lines = st.one_of(
 
 @given(st.lists(_log_lines, min_size=1, max_size=4))
 def test_lines_of_json_mean_together_what_each_means_one_by_one(lines):
-    alone = log_replay.parse_log(lines)
-    together = LogEntries()
-    skipped = log_replay._add_block(together, "\n".join(lines).encode())
-    together.arrange()
-    assert skipped == alone.skipped
-    assert list(together) == list(alone.entries)
+    reader = log_replay.LogReader()
+    reader.add_block("\n".join(lines).encode())
+    assert_same(reader.finish(), log_replay.parse_log(lines))
+
+
+def assert_same(log, other):
+    assert log.left_out == other.left_out
+    assert list(log.entries) == list(other.entries)
 
 
 @pytest.mark.parametrize("key", ["method", "request"])
 def test_lines_of_json_that_are_alike_are_read_together(key, monkeypatch):
-    monkeypatch.setattr(log_replay, "_add_lines", None)
+    monkeypatch.setattr(log_replay.LogReader, "add_lines", None)
     requests = {"method": {"method": "GET", "uri": "/a"}, "request": {"request": "GET /a HTTP/1.1"}}
     lines = [
         json.dumps({"ip": "::1", "time": f"2023-11-14T22:13:2{n}Z", **requests[key], "agent": 'q"'})
         for n in range(3)
     ]
-    entries = LogEntries()
-    assert log_replay._add_block(entries, "\n".join(lines).encode()) == 0
-    assert [entries.key(n) for n in range(3)] == [(0, b"/a")] * 3
+    reader = log_replay.LogReader()
+    reader.add_block("\n".join(lines).encode())
+    log = reader.finish()
+    assert log.skipped == 0
+    assert [log.entries.key(n) for n in range(3)] == [(0, b"/a")] * 3

@@ -13,7 +13,7 @@ from abench.plan.route import Route, TlsOptions
 from abench.plan.url_file import WeightedUrl
 
 URL = "http://127.0.0.1:8000/"
-LOG = RecordedLog((LogEntry(0.0, "GET", "/"),), 0)
+LOG = RecordedLog((LogEntry(0.0, "GET", "/"),))
 
 
 @settings(deadline=None)

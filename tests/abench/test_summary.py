@@ -14,6 +14,7 @@ from abench.stats.coverage import Coverage
 from abench.stats.handshakes import Handshakes, TlsSession
 from abench.stats.histogram import DIGITS, MAX_US, Histogram, LatencyBuffer
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.phases import PHASES, Phases
 from abench.stats.recorder import Recorder
 from abench.stats.stages import StageStats
 from abench.stats.summary import FAILURE_KINDS, ResourceUsage, Summary
@@ -23,11 +24,9 @@ from tests.marks import slow_except
 times = st.lists(
     st.integers(0, 100) | st.integers(0, 100_000) | st.integers(0, MAX_US), max_size=50
 )
+phases = st.builds(Phases, **dict.fromkeys(PHASES, times.map(Histogram.of)))
 handshakes = st.builds(
     Handshakes,
-    connect=times.map(Histogram.of),
-    handshake=times.map(Histogram.of),
-    request=times.map(Histogram.of),
     resumed=st.integers(0, 9),
     session=st.builds(TlsSession, version=st.sampled_from(["", "TLSv1.2", "TLSv1.3"])),
 )
@@ -48,6 +47,7 @@ parts = st.builds(
     stages=times.map(lambda some: {len(some) % 2: StageStats(1, 2, 3, 4, Histogram.of(some))}),
     waits=times.map(Histogram.of),
     answering=st.integers(0, 10**5).map(lambda at: Coverage(spans=[(at, at + 50)])),
+    phases=phases,
     handshakes=handshakes,
     paused_ns=st.integers(0, 9),
     steady=st.booleans(),
@@ -170,11 +170,11 @@ def test_empty_histogram_has_no_values() -> None:
 def test_recognized_responses_count_like_the_parsed_one() -> None:
     recorder = Recorder()
     recorder.received(100)
-    recorder.success(200, 7)
+    recorder.success(200, 7, 100)
     recorder.recognize_as(200, 100)
     recorder.service += [5, 5]
     recorder.received(40)
-    recorder.success(304, 9)
+    recorder.success(304, 9, 40)
     recorder.recognize_as(304, 40)
     recorder.service += [5]
     recorder.failure("status", 404)
@@ -185,6 +185,7 @@ def test_recognized_responses_count_like_the_parsed_one() -> None:
         series=TimeSeries(intervals=PackedIntervals({3: Interval(5, 2, 380, service)})),
         status=Counter({200: 3, 304: 2, 404: 1}),
         failures=Counter({"status": 1, "timeout": 1}),
+        sizes=Histogram.of([100, 100, 100, 40, 40]),
         bytes_received=380,
     )
     assert recorder.take() == Summary()
@@ -202,6 +203,7 @@ def test_taken_summary_does_not_change() -> None:
         service=Histogram.of([1]),
         series=TimeSeries(intervals=PackedIntervals({0: Interval(1, 0, 10, Histogram.of([1]))})),
         status=Counter({200: 1}),
+        sizes=Histogram.of([10]),
         bytes_received=10,
     )
     assert recorder.take().service == Histogram.of([2])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
 from abench.stats.coverage import Coverage
-from abench.stats.handshakes import Handshakes
 from abench.stats.histogram import Histogram
+from abench.stats.phases import Phases
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
 from abench.stats.thresholds import Condition, evaluate
@@ -73,9 +73,9 @@ def test_with_a_schedule_latency_is_the_response_time():
     assert [one.failed for one in evaluate(conditions, report(SCHEDULED))] == [False, True, False]
 
 
-def test_handshakes_have_conditions_of_their_own():
-    counted = Handshakes(Histogram.of([50]), Histogram.of([3_000] * 9 + [40_000]))
-    over_tls = report(Plan(url="https://h/", duration_s=10.0), handshakes=counted)
+def test_phases_have_conditions_of_their_own():
+    counted = Phases(connect=Histogram.of([50]), handshake=Histogram.of([3_000] * 9 + [40_000]))
+    over_tls = report(Plan(url="https://h/", duration_s=10.0), phases=counted)
     texts = ("connect.max>1ms", "handshake.p50<3ms", "handshake.p99>20ms", "request.p50<1s")
     failed = [one.failed for one in evaluate([Condition.parse(one) for one in texts], over_tls)]
     assert failed == [False, False, True, True]  # what was not measured has failed

@@ -9,6 +9,7 @@ from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.conformance.check_rows import check_rows
 from tests.conformance.serving import serving
 from tests.conformance.table import Row
+from tests.marks import slow_except
 
 
 def applies_to(row: Row) -> bool:
@@ -24,8 +25,11 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
+QUICK = ("blocking", "epoll", "iterative", "reactor", "proactor", "simulated-proactor by the book")
+
+
 @pytest.mark.timeout(600)  # under coverage, each process that serves a client writes a file
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", slow_except(FORMS, *QUICK))
 def test_rows(form: str, rows: list[Row], root: Path) -> None:
     settings = FORMS[form]
     if reason := MODELS[settings["model"]].unavailable_reason():

@@ -19,7 +19,7 @@ from aserve.config.server_settings import ServerSettings
 from aserve.http1.limits import Limits
 from aserve.transport.registry import BY_THE_BOOK, DEFAULT, MODELS
 from tests.conformance.serving import ONE_AT_A_TIME, running
-from tests.marks import slow, slow_except
+from tests.marks import slow_except
 
 TIMEOUT = 60.0
 OTHERS = [name for name in MODELS if name != DEFAULT]
@@ -35,7 +35,14 @@ LARGE = 8 << 20
 WORDS = random.Random(1).randbytes(100_000).hex().encode()  # more than 64 KiB when compressed
 
 
-@pytest.fixture(params=[slow(name) if name == "prefork" else name for name in SETTINGS])
+QUICK = (
+    *("asyncio", "blocking", "epoll", "fork", "iterative", "multi-reactor", "proactor-aio"),
+    *("reactor", "signal-driven", "simulated-proactor by the book"),
+)
+"""A model of each kind."""
+
+
+@pytest.fixture(params=slow_except(SETTINGS, *QUICK))
 def model(request: pytest.FixtureRequest) -> ServerSettings:
     settings = SETTINGS[request.param]
     if reason := UNAVAILABLE.get(str(settings["model"])):

@@ -124,7 +124,7 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(iter(lambda: client.recv(1 << 18), b""))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_except(KINDS, "misses", "hits", "content"))
 @pytest.mark.parametrize("name", slow_except(NAMES, DEFAULT, "reactor"))
 def test_other_clients_are_served_between_many_requests(
     name: str, kind: str, directory: Path

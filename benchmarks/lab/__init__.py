@@ -1,0 +1,1 @@
+"""Small servers with one limit each, and whether abench names it: python -m benchmarks.lab."""
