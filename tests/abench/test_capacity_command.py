@@ -241,11 +241,11 @@ def keys_of(schema):
 
 @pytest.mark.slow
 async def test_a_real_server_is_searched_and_its_processes_are_found(abench, serve):
-    """Short and without a claim about a rate: that is the machine's."""
+    """It ends at --max, which any machine holds: no claim about a rate."""
     server = await serve()
     ran = await abench(
-        *("capacity", "--slo", "p99<2s", "--max", "30", "--step", "0.2", "-t", "3", "-w", "1"),
-        *("--json", "-", server.url),
+        *("capacity", "--slo", "mean<9s", "--slo", "errors<50%", "--max", "40", "--step", "0.3"),
+        *("-t", "600", "-w", "1", "--json", "-", server.url),
     )
     document = ran.json
     VALIDATOR.validate(document)
@@ -259,7 +259,7 @@ async def test_a_real_server_is_searched_and_its_processes_are_found(abench, ser
 async def test_a_signal_ends_a_search_with_what_is_known(number, code, start_abench, serve):
     server = await serve()
     search = await start_abench(
-        *("capacity", "--slo", "p99<9s", "--step", "0.2", "-t", "60", "-w", "1", server.url)
+        *("capacity", "--slo", "p99<9s", "--step", "0.2", "-t", "600", "-w", "1", server.url)
     )
     while not (line := await search.stderr.readline()).startswith(b"step 1 "):
         assert line
