@@ -74,8 +74,8 @@ def _answer(found: Capacity) -> str:
     sure = f"95 % sure it is between {low} and {high}"
     if found.outcome is Outcome.CLIENT:
         return (
-            f"At least {middle} requests/s hold {promised} ({sure}): above it this client is the "
-            "limit, and the server may hold more."
+            f"{middle} requests/s hold {promised} with this client ({sure}): "
+            "above it this client is the limit, and the server may hold more."
         )
     return f"{middle} requests/s hold {promised}: {sure}."
 
