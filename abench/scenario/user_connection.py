@@ -132,7 +132,10 @@ class UserConnection(Connection):
             await pool.next_path()(user)
         except RequestFailed:
             self._end_path(pool.counts.failed)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - it costs this path, and no more
+        # It costs this path, and no more: what it awaited may have been cancelled, too.
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if not pool.running:  # this task itself was cancelled
+                raise
             self._end_path(pool.counts.raised, pool.place_of(error), error)
         else:
             took_us = _clock() // 1000 - self._due_us - self._thought_us
