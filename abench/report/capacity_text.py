@@ -87,10 +87,13 @@ def _why(found: Capacity) -> Iterator[str]:
     lost = " and ".join(name if name != "rate" else "the rate" for name in step.metrics)
     hold = "holds" if len(step.metrics) == 1 else "hold"
     at = f"at {rounded(step.offered)}/s {', '.join(step.broken)}"
+    reason = step.cause.because()
     if found.outcome is Outcome.NO_RATE_HOLDS:
-        yield f"{lost} is broken there ({at}){step.cause.because()}."
+        yield f"{lost} is broken there ({at}){reason}."
+    elif found.interval and step.offered < found.interval.middle:
+        yield f"Close to it {lost} did not always hold ({at}){reason}."
     else:
-        yield f"Above it {lost} no longer {hold} ({at}){step.cause.because()}."
+        yield f"Above it {lost} no longer {hold} ({at}){reason}."
 
 
 _ENDS = {

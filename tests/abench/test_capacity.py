@@ -13,7 +13,7 @@ from abench.plan.plan import Plan
 from abench.report.capacity_text import sentences, table
 from abench.runner.capacity import Bounds, Tools, find_capacity
 from abench.stats.capacity import End, Outcome
-from abench.stats.capacity_search import CapacitySearch
+from abench.stats.capacity_search import CapacitySearch, Interval
 from abench.stats.objective import Objective, parse_objectives
 from abench.stats.parts import ServerResult, Warmup
 from benchmarks.queueing import highest_rate, within_in_m_d_1, within_in_m_m_c
@@ -31,7 +31,7 @@ def find(queue, *slo, bounds=LONG, run=None, **tools):
     return find_capacity(STEP, parse_objectives(slo), run or queue, bounds, Tools(**tools))
 
 
-@pytest.mark.parametrize("seed", slow_except(range(12), 0))
+@pytest.mark.parametrize("seed", slow_except(range(12), 10))
 def test_the_capacity_of_m_d_1_is_found_within_five_percent(seed):
     known = highest_rate(lambda rate: within_in_m_d_1(rate, 0.002, 0.015), 500)
     found = find(m_d_1(0.002, seed), "p99<15ms")
@@ -39,7 +39,7 @@ def test_the_capacity_of_m_d_1_is_found_within_five_percent(seed):
     assert found.interval.middle == pytest.approx(known, rel=0.05)
 
 
-@pytest.mark.parametrize("seed", slow_except(range(12), 0))
+@pytest.mark.parametrize("seed", slow_except(range(12), 2))
 def test_the_capacity_of_m_m_c_is_found_within_five_percent(seed):
     known = highest_rate(lambda rate: within_in_m_m_c(rate, 0.01, 4, 0.06), 400)
     found = find(m_m_c(4, 0.01, seed), "p99<60ms", bounds=Bounds(step_s=10, limit_s=1200))
@@ -239,6 +239,8 @@ def test_the_sentence_says_why_it_is_no_higher():
     assert why.startswith("Above it p99<15ms no longer holds (at ")
     assert why.endswith("because the server's CPU is full (it used 97 % of a core).")
     assert {row[5] for row in table(found)} == {"97 %"}
+    higher = replace(found, interval=Interval(9_000, 9_500, 10_000))
+    assert sentences(higher)[1].startswith("Close to it p99<15ms did not always hold (at ")
 
 
 def test_what_waits_for_something_else_is_not_called_busy():
@@ -257,10 +259,10 @@ def test_a_step_that_contradicts_the_others_is_named():
     def run(plan):
         report = queue(plan)
         if len(queue.plans) == 3:  # the second step, at half of the rate
-            return queue.results(plan, [90_000] * 2500)
+            return queue.results(plan, [90_000] * 1250)
         return report
 
-    found = find(queue, "p99<15ms", run=run)
+    found = find(queue, "p99<15ms", run=run, bounds=Bounds(limit_s=90))
     assert [step.offered for step in found.odd] == pytest.approx([250], rel=0.1)
     assert "contradict the others" in " ".join(sentences(found))
 

@@ -141,7 +141,7 @@ def test_the_answer_by_connections(capacity, server, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "limit", "expected"),
     [
-        (["--slo", "p99<50ms", "--at-least", "200"], 300, (0, "hold p99<50ms")),
+        slow(["--slo", "p99<50ms", "--at-least", "200"], 300, (0, "hold p99<50ms")),
         slow(["--slo", "p99<50ms", "--at-least", "400"], 300, (4, "hold p99<50ms")),
         (["--slo", "p99<50ms"], 0, (4, "No rate was found that holds")),
         (["--slo", "p99<50ms", "--max", "200"], 300, (5, "At least ")),
@@ -195,6 +195,7 @@ def test_options_reach_each_run(capacity, server):
     assert closed.schedule is None
 
 
+@pytest.mark.slow
 def test_nodes_of_a_cluster_run_it_without_a_client_of_this_machine(capacity, server, monkeypatch):
     cluster = object()
     monkeypatch.setattr(command, "plan_on_cluster", lambda _name, plan: (plan, cluster))
