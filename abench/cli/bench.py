@@ -168,7 +168,7 @@ def bench(
         _print_notes(plan)
     runner = None
     if dask is not None:
-        plan, runner = _plan_on_cluster(dask, plan)
+        plan, runner = plan_on_cluster(dask, plan)
     report = run(
         plan,
         quiet,
@@ -226,7 +226,7 @@ def run(
         return measurement.run(watcher)
 
 
-def _plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
+def plan_on_cluster(scheduler: str, plan: Plan) -> tuple[Plan, Runner]:
     """Return the plan for the nodes of a cluster, and the runner for it."""
     if find_spec("distributed") is None:
         raise ParameterError("--dask", "needs dask: pip install distributed")

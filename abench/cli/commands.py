@@ -23,6 +23,7 @@ WEBBENCH = Command("webbench", "webbench", "webbench's own command line")
 COMMANDS = {
     "ab-test": Command("ab_test", "ab_test", "measure two servers in turn and compare"),
     "calibrate": Command("calibrate", "calibrate", "the highest rates that abench can measure"),
+    "capacity": Command("capacity", "capacity", "how much a server can take, and why not more"),
     "compare": Command("compare", "compare_files", "compare saved reports"),
     "run": Command("run", "run_scenario", "load a server as users do, by a Python file"),
     "report": Command("report", "redraw", "print a saved report again"),

@@ -2,4 +2,5 @@
 
 OK, UNREACHABLE, BAD_PARAMETER, INTERNAL = 0, 1, 2, 3
 FAILED = 4  # as a condition of the user's has it
+UNKNOWN = 5  # there is an answer, but only as a bound: the true figure may be higher
 INTERRUPTED = 130

@@ -3,9 +3,10 @@
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -113,7 +114,7 @@ class Outputs:
         table = destinations.get("--csv")
         if table and table.is_file:
             destinations |= {f"--csv of {part}": table.sibling(part) for part in parts}
-        _check_distinct(destinations, source)
+        check_distinct(destinations, source)
         for option in filter(_SUFFIXES.get, destinations):
             check_format(_SUFFIXES[option], option)
         if self.otlp is not None:
@@ -127,7 +128,10 @@ class Outputs:
         first, so that a closed pipe does not lose one. Errors are printed, one line each.
         """
         destinations = sorted(self.destinations.items(), key=lambda each: each[1].is_stdout)
-        written = [_write_one(report, option, destination) for option, destination in destinations]
+        written = [
+            write_one(option, destination, partial(_WRITERS[option], report))
+            for option, destination in destinations
+        ]
         if self.otlp is not None:
             written.append(_send(report, self.otlp))
         piped = any(destination.is_stdout for _, destination in destinations)
@@ -158,11 +162,11 @@ def _destination(option: str, name: str) -> Destination:
     return destination
 
 
-def _write_one(report: Results, option: str, destination: Destination) -> bool:
+def write_one(option: str, destination: Destination, write: Callable[[TextIO], object]) -> bool:
     """Write one output; on failure print the reason and return False, so that others follow."""
     rendered = io.StringIO()
     try:
-        _WRITERS[option](report, rendered)
+        write(rendered)
         destination.save(rendered.getvalue())
     except BrokenPipeError:  # the reader has stopped
         return True
@@ -195,7 +199,7 @@ def _send(report: Results, url: str) -> bool:
     return True
 
 
-def _check_distinct(destinations: dict[str, Destination], source: Path | None) -> None:
+def check_distinct(destinations: dict[str, Destination], source: Path | None = None) -> None:
     """Raise ParameterError if one file would overwrite another."""
     owners: dict[object, str] = {}
     for option, destination in destinations.items():

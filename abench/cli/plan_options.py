@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Unpack, get_type_hints
 
@@ -27,7 +28,20 @@ _PLAN_FIELDS = (
 _FILES = ("cacert", "cert", "key")
 _NEVER_EMPTY = ("method", "stages", "sni", *_FILES)
 
-Command = Callable[Concatenate[Callable[[list[str]], Plan], ...], int]
+
+@dataclass(frozen=True, slots=True)
+class GivenOptions:
+    """The options of a load test that the user gave; called with URLs, it returns their Plan."""
+
+    options: RunOptions
+
+    def __call__(self, url: list[str], **instead: Unpack[RunOptions]) -> Plan:
+        """Return the Plan, with other options for some; raises ParameterError."""
+        options: RunOptions = {**self.options, **instead}
+        return plan_from_options(url, **options)
+
+
+Command = Callable[Concatenate[GivenOptions, ...], int]
 
 
 def with_run_options(
@@ -35,8 +49,8 @@ def with_run_options(
 ) -> Callable[..., int]:
     """Add the options of a load test to a command, except for those that make no sense for it.
 
-    The command is called with a function that returns the Plan for a list of URLs, and with its own
-    arguments. It is `__wrapped__` of what is returned.
+    The command is called with GivenOptions, a function that returns the Plan for a list of URLs,
+    and with its own arguments. It is `__wrapped__` of what is returned.
     """
     hints = get_type_hints(PlanOptions, include_extras=True)
     types = {name: hint for name, hint in hints.items() if name not in without}
@@ -46,7 +60,7 @@ def with_run_options(
     def with_shared(**given: Any) -> int:
         values = {name: given.pop(name) for name in types}
         options: Any = {name: value for name, value in values.items() if _is_given(value)}
-        return command(lambda url: plan_from_options(url, **options), **given)
+        return command(GivenOptions(options), **given)
 
     with_shared.__doc__ = command.__doc__
     with_shared.__wrapped__ = command  # type: ignore[attr-defined]

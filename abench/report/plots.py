@@ -54,7 +54,7 @@ _STYLE: dict[Any, Any] = {
 # Salt, inches, and font size in points. The page shows the one whose text gets 11 to 16 pixels
 # high, on screens 320 pixels wide or more.
 BROAD, NARROW = ("abench", (6.2, 3.1), 11), ("abench-narrow", (4.0, 2.9), 12)
-_TIGHT: dict[str, float] = {
+TIGHT: dict[str, float] = {
     "columnspacing": 1.0,
     "handlelength": 1.4,
     "handletextpad": 0.4,
@@ -118,7 +118,7 @@ def _set_time_axis(report: Results, axes: Axes) -> None:
 def _rates(report: Results, axes: Axes) -> None:
     _draw_over_time(report, axes, curves.rates(report))
     if len(axes.lines) > 1:
-        axes.legend(ncols=3, loc="upper right", **_TIGHT)
+        axes.legend(ncols=3, loc="upper right", **TIGHT)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
@@ -163,15 +163,16 @@ def _latencies(report: Results, axes: Axes) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(top=high * (high / low) ** 0.25)  # space for the legend
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 50 else (1,)))
-    _format_time_axis(axes)
-    axes.legend(ncols=3, loc="upper right", **_TIGHT)
+    format_time_axis(axes)
+    axes.legend(ncols=3, loc="upper right", **TIGHT)
 
 
 def _latencies_caption(report: Results) -> str:
     return f"{_kind(report)} of the successes of each second, on a logarithmic scale."
 
 
-def _format_time_axis(axes: Axes) -> None:
+def format_time_axis(axes: Axes) -> None:
+    """Let the vertical axis show microseconds with their units."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: microseconds(value)))
     axes.yaxis.set_minor_formatter("")
 
@@ -194,7 +195,7 @@ def _spectrum(report: Results, axes: Axes) -> None:
     axes.set_xlim(1, max(10.0, 1.1 * max((h.count for _, h, _, _ in curves), default=1)))
     axes.set_xlabel("% of responses as fast or faster")
     axes.set_ylim(bottom=0)
-    _format_time_axis(axes)
+    format_time_axis(axes)
     if len(curves) > 1 and any(histogram.counts for _, histogram, _, _ in curves):
         axes.legend(loc="best")
 

@@ -65,7 +65,7 @@ class Measurement:
         self._environment = _read_environment(plan, arguments) if with_environment else None
         self._kernel = None if runner else procfs.read_tcp_counters()
         self._is_local = False if runner else _is_local(plan)
-        self._pids = (set(server_pids) or _server_pids(plan)) if self._is_local else set()
+        self._pids = (set(server_pids) or _listening_pids(plan)) if self._is_local else set()
 
     def run(self, watcher: coordinator.Watcher | None = None) -> Results:
         """Carry out the plan; `watcher` is called as by `coordinator.run`."""
@@ -135,7 +135,12 @@ def _is_local(plan: Plan) -> bool | None:
     )
 
 
-def _server_pids(plan: Plan) -> set[int]:
+def server_pids_of(plan: Plan) -> set[int]:
+    """Return the processes of a server on this machine, as far as this user may see them."""
+    return _listening_pids(plan) if _is_local(plan) else set()
+
+
+def _listening_pids(plan: Plan) -> set[int]:
     if plan.route.unix is not None:
         return set()
     return procfs.listening_pids(plan.target.port)

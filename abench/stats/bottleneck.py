@@ -4,6 +4,7 @@ Rules are tried in order; the first that applies decides. Evidence that matters 
 rule is listed whichever rule applied. What to try next is beside each rule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -90,9 +91,17 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def find_bottleneck(report: Results) -> Bottleneck:
-    """Return what limited the run of `report`."""
-    found = next(filter(None, (rule(report) for rule in RULES)), None)
+BEHIND_A_SCHEDULE = tuple(
+    rule
+    for rule in RULES
+    if rule not in {schedule_limits.find_met_rate, schedule_limits.find_missed_rate}
+)
+"""What else limits a run whose rate is known to be too high."""
+
+
+def find_bottleneck(report: Results, rules: Sequence[Rule] = RULES) -> Bottleneck:
+    """Return what limited the run of `report`, by the first of the rules that applies."""
+    found = next(filter(None, (rule(report) for rule in rules)), None)
     found = found or server_limits.nothing_found(report)
     evidence = tuple(list_evidence(report))
     return Bottleneck(found.limiter, found.sentence, found.confidence, evidence, found.advice)

@@ -103,32 +103,42 @@ class Condition:
     unit: str
 
     @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """Parse a condition; raises ParameterError if it is invalid."""
+    def parse(cls, text: str, option: str = "--fail-if", sign: str = ">") -> "Condition":
+        """Parse a condition of an option; raises ParameterError if it is invalid.
+
+        `sign` is the usual one there, for the example in the message.
+        """
         found = _CONDITION.fullmatch(text)
         if not found:
             raise ParameterError(
-                "--fail-if", f"{text!r} is no condition such as p99>50ms or errors>0.1%"
+                option, f"{text!r} is no condition such as p99{sign}50ms or errors{sign}0.1%"
             )
         metric, unit, which = found["metric"], found["unit"], found["which"]
         if units := _units(metric):
             is_latency = units == tuple(_TIMES) and metric not in _METRICS
             if unit not in units or (which and not is_latency):
                 choices = ", ".join(one or "no unit" for one in units)
-                raise ParameterError(
-                    "--fail-if", f"{text!r}: the unit of {metric} is one of: {choices}"
-                )
+                raise ParameterError(option, f"{text!r}: the unit of {metric} is one of: {choices}")
             return cls(text.strip(), which, metric, found["sign"], float(found["value"]), unit)
         known = ", ".join((*_METRICS, *_LATENCIES, "p50 to p99.9999"))
-        raise ParameterError("--fail-if", f"{text!r}: {metric} is not one of {known}")
+        raise ParameterError(option, f"{text!r}: {metric} is not one of {known}")
 
     def evaluate(self, report: Results) -> Threshold:
         """Evaluate the condition. If it cannot be measured, the run fails."""
-        measured, formatted = self._measured(report)
+        measured, formatted = self.measure(report)
         failed = measured is None or _SIGNS[self.sign](measured, self.value)
         return Threshold(self.text, failed, formatted)
 
-    def _measured(self, report: Results) -> tuple[float | None, str]:
+    @property
+    def limit_us(self) -> float | None:
+        """The time that it is compared with, in microseconds; None if it is about another unit."""
+        return self.value * _TIMES[self.unit] if self.unit in _TIMES else None
+
+    def measure(self, report: Results) -> tuple[float | None, str]:
+        """Return what is compared, in the unit of the condition and as text.
+
+        None if it was not measured.
+        """
         if self.unit in _TIMES:
             us = self._time_us(report)
             return None if us is None else us / _TIMES[self.unit], microseconds(us)
@@ -145,14 +155,15 @@ class Condition:
         if self.metric in _METRICS:
             seconds = _METRICS[self.metric].measure(report)
             return None if seconds is None else seconds * 1e6
-        histogram = self._distribution(report)
+        histogram = self.distribution(report)
         if self.metric in _LATENCIES:
             value: float | None = getattr(histogram, self.metric)
             return value
         percent = float(self.metric[1:])
         return histogram.percentiles([percent])[percent]
 
-    def _distribution(self, report: Results) -> Histogram:
+    def distribution(self, report: Results) -> Histogram:
+        """Return the distribution that a condition on latencies is about."""
         which = self.which or ("response" if report.response else "service")
         if which in PHASES:
             found: Histogram = getattr(report.summary.phases, which)

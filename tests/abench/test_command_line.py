@@ -25,6 +25,10 @@ GROUPS = {
         *("Workers and server", "Behavior of each connection", "Comparison", "Other", "Examples"),
     ],
     "calibrate": ["Load", "Workers and server", "Reports", "Other", "Examples"],
+    "capacity": [
+        *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
+        *("Workers and server", "Search", "Reports", "Other", "Exit codes", "Examples"),
+    ],
     "compare": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
     "report": ["Arguments", "Reports", "Other", "Examples"],
     "run": [

@@ -371,3 +371,17 @@ async def test_a_scenario_travels_to_the_nodes(cluster, serve, abench, tmp_path)
     # Each of the two nodes deals out every second row.
     steps = {one["name"]: one["succeeded"] for one in completed.json["scenario"]["steps"]}
     assert steps == {f"GET /{name}": 2 for name in ("one", "two", "three", "four")}
+
+
+@pytest.mark.slow
+async def test_nodes_search_for_the_capacity_of_a_server(cluster, serve, abench):
+    """Which rate they find is not asked: that is the machine's."""
+    server = await serve()
+    ran = await abench(
+        *("capacity", "--dask", cluster.address, "--slo", "mean<9s", "--slo", "errors<50%"),
+        *("--max", "40", "--step", "0.3", "-t", "600", "--json", "-", server.url),
+    )
+    document = ran.json
+    assert document["steps"], ran.err
+    assert document["client_per_sec"] is None
+    assert all(step["connections"] >= 2 for step in document["steps"])
