@@ -61,7 +61,7 @@ def show_trend(
     Runs under different conditions, or on different machines, are not mixed. A change is where the
     level of a metric is another one from a run on; of a hundred histories without any, one shows
     one. Three runs of a new level are needed, more if it is close to the old one. With --tolerance
-    5, the exit code is 4 if the last change of a metric has made it worse by more than 5 %.
+    5, the exit code is 4 if the last change of a metric, in the last ten runs, is worse by more.
     """
     tolerated_percent = parse_percent(tolerance)
     entries, invalid = read_history(file)

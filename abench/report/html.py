@@ -109,7 +109,7 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
         baseline="".join(_baseline(report)),
-        breakdown="".join((*breakdown_tables(report), *_scenario(report))),
+        breakdown="".join(breakdown_tables(report)),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -237,28 +237,6 @@ def _baseline(report: Results) -> Iterator[str]:
     yield "</section>"
 
 
-def _scenario(report: Results) -> Iterator[str]:
-    """Yield the steps of a scenario as a table, and its checks and exceptions."""
-    scenario = report.scenario
-    if scenario is None:
-        return
-    yield "<section><h2>Scenario</h2>"
-    rows = [
-        row("td", escape(name), cells)
-        for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
-    ]
-    if rows:
-        head = row("th", "step", scenario_phrases.STEP_NAMES)
-        yield f'<div class="wide"><table class="parts">{head}{"".join(rows)}</table></div>'
-    facts = [("paths", scenario_phrases.describe_iterations(scenario))]
-    facts += [
-        ("check", f"{name}: {outcome}")
-        for name, _, outcome in scenario_phrases.check_lines(scenario)
-    ]
-    facts += [("raised", line) for line in scenario_phrases.exception_lines(scenario)]
-    yield f"<dl>{''.join(_listed(facts))}</dl></section>"
-
-
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
     yield from phrases.transfers(report)
@@ -273,6 +251,7 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
     yield from phrases.describe_samples(report)
     if report.schedule:
         yield "schedule", phrases.describe_schedule(report.schedule)
+    yield from ((one.name, one.text) for one in scenario_phrases.facts(report.scenario))
     if report.warmup:
         yield "warm-up", phrases.describe_warmup(report.warmup)
     yield from phrases.describe_own(report)

@@ -17,6 +17,7 @@ def breakdown_tables(report: Results) -> Iterator[str]:
     yield from _table("Phases", "phase", breakdown.PHASE_NAMES, breakdown.phase_rows(report))
     yield from _table("Stages", "stage", breakdown.STAGE_NAMES, breakdown.stage_rows(report))
     yield from _table("URLs", "url", breakdown.URL_NAMES, breakdown.url_rows(report))
+    yield from _table("Steps", "step", breakdown.URL_NAMES, breakdown.step_rows(report))
 
 
 def _table(title: str, what: str, names: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TextIO
 
 from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
-from abench.stats import breakdown, phrases
+from abench.stats import breakdown, phrases, scenario_phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.breakdown import Row
 from abench.stats.difference import Difference, PlanDifferences, describe_difference
@@ -78,8 +78,10 @@ def _lines(report: Results) -> Iterator[str]:
         ("phase", breakdown.PHASE_NAMES, breakdown.phase_rows(report)),
         ("stage", breakdown.STAGE_NAMES, breakdown.stage_rows(report)),
         ("url", breakdown.URL_NAMES, islice(breakdown.url_rows(report), MAX_URLS)),
+        ("step", breakdown.URL_NAMES, islice(breakdown.step_rows(report), MAX_URLS)),
     ):
         yield from _parts(title, names, list(rows))
+    yield from _scenario(report)
     yield from _baseline(report)
     yield from _failures(report)
     yield from _details(report, found)
@@ -104,6 +106,13 @@ def _latencies(report: Results) -> Iterator[str]:
     for name, latency in distributions(report).items():
         rows.append((name, *map(microseconds, latency.values)))
     yield from _table(("latency", *NAMES), rows)
+
+
+def _scenario(report: Results) -> Iterator[str]:
+    """Yield how the paths, the checks and the code of a scenario fared, if there is one."""
+    if report.scenario:
+        found = scenario_phrases.facts(report.scenario)
+        yield from _table(("scenario", ""), [(one.name, text(one.text)) for one in found])
 
 
 def _parts(title: str, names: Sequence[str], parts: Sequence[Row]) -> Iterator[str]:

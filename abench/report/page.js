@@ -43,7 +43,7 @@
       x.values = (_, splits) => splits.map((at) => (at === null ? "" : percent(at)));
       x.filter = (chart, splits) => apart(chart, splits, 48);
     }
-    const text = plot.unit === "us" ? microseconds : rate;
+    const text = plot.unit === "us" ? microseconds : (value) => value.toLocaleString("en-US");
     const y = { ...common, size: 72 };
     y.values = (_, splits) => splits.map((value) => (value ? text(value) : value === 0 ? "0" : ""));
     if (isLog(plot)) {

@@ -1,14 +1,15 @@
 """The parts of the full-screen view: each returns lines for a width and a height."""
 
-import math
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len
 from rich.text import Text
 
-from abench.report.trend import ASCII_BARS, BARS, SIDEWAYS_BARS, Trend, bar_line, bar_rows
+from abench.report.text_tables import bar
+from abench.report.trend import ASCII_BARS, BARS, Trend, bar_rows
 from abench.stats import phrases
+from abench.stats.bins import bins
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.histogram import Histogram
 from abench.stats.results import Results
@@ -16,6 +17,7 @@ from abench.stats.units import byte_size, count, decimal, microseconds
 
 PERCENTILES = ("p50", "p99", "p99.9")
 _STYLES = dict(zip(PERCENTILES, ("cyan", "yellow", "magenta"), strict=True))
+_SUMMARY = ("p50", "p90", "p99", "p99.9")  # as many as 80 columns have room for
 _LABEL = 16  # columns of a percentile and its value
 _BIN_LABEL = 9  # columns of the end of a bin
 _SHARE = 6  # columns of the share of a bin
@@ -114,38 +116,19 @@ def distribution(
     """Return a histogram on a logarithmic scale: a row for each bin, with its share."""
     lines = [joined([(title, "bold"), (f"of {count(latencies.count)}", "dim")], width)]
     room = max(_MIN_BARS, width - _BIN_LABEL - _SHARE - 2)
-    rows = bins(latencies, height - 1)
-    highest = max((number for _, number in rows), default=0) or 1
-    for end_us, number in rows:
-        bar = bar_line(number / highest, room, ASCII_BARS if ascii_only else SIDEWAYS_BARS)
+    rows = bins(latencies, height - 1) if height > 1 else []
+    highest = max((one.values for one in rows), default=1)
+    for top, number in rows:
+        drawn = bar(number / highest * room, ascii_only=ascii_only)
         share = f"{100 * number / latencies.count:.1f}%"
         lines.append(
             Text.assemble(
-                (f"{microseconds(end_us):>{_BIN_LABEL}} ", "dim"),
-                (bar, "cyan"),
+                (f"{microseconds(top):>{_BIN_LABEL}} ", "dim"),
+                (f"{drawn:{room}}", "cyan"),
                 f" {share:>{_SHARE}}",
             )
         )
     return lines[:height]
-
-
-def bins(latencies: Histogram, number: int) -> list[tuple[int, int]]:
-    """Return at most `number` bins as their ends in microseconds and counts, all equally wide.
-
-    They are so on a logarithmic scale, from the fastest response to the slowest.
-    """
-    low, high = latencies.min, latencies.max
-    if low is None or high is None or number < 1:
-        return []
-    start, width = math.log(max(1, low)), math.log(max(1, high) / max(1, low)) / number
-    if not width:
-        return [(high, latencies.count)]
-    counts = [0] * number
-    for bucket, found in latencies.counts.items():
-        at = int((math.log(max(1, bucket)) - start) / width)
-        counts[min(max(at, 0), number - 1)] += found
-    ends = [round(math.exp(start + width * (at + 1))) for at in range(number - 1)]
-    return list(zip([*ends, high], counts, strict=True))
 
 
 def outcomes(report: Results, width: int, height: int) -> list[Text]:
@@ -168,7 +151,8 @@ def summary_line(report: Results, width: int) -> Text:
     kind, latency = (
         ("response", report.response) if report.response else ("service", report.service)
     )
-    named = {**latency.percentiles, "max": latency.max}
+    named = {name: latency.percentiles[name] for name in _SUMMARY}
+    named["max"] = latency.max
     parts = [(f"{name} {microseconds(us)}", _STYLES.get(name, "")) for name, us in named.items()]
     return joined([(f"{kind} time", "dim"), *parts], width)
 

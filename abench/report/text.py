@@ -13,7 +13,6 @@ from abench.report.differences import render_baseline
 from abench.report.text_tables import BesideBars, Rows, grid
 from abench.stats import breakdown, phrases, scenario_phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
-from abench.stats.breakdown import Row
 from abench.stats.latency import NAMES, latencies_with_waits
 from abench.stats.parts import Threshold
 from abench.stats.results import Results, distributions
@@ -140,37 +139,27 @@ def _latencies(report: Results) -> RenderableType:
 
 def _breakdown(report: Results) -> Iterator[RenderableType]:
     """Yield a table for each way in which the run can be divided."""
-    urls = list(breakdown.url_rows(report))
+    urls, steps = list(breakdown.url_rows(report)), list(breakdown.step_rows(report))
     for title, names, rows in (
         ("phase", breakdown.PHASE_NAMES, list(breakdown.phase_rows(report))),
         ("stage", breakdown.STAGE_NAMES, list(breakdown.stage_rows(report))),
         ("url", breakdown.URL_NAMES, urls[:MAX_URLS]),
+        ("step", breakdown.URL_NAMES, steps[:MAX_URLS]),
     ):
         if rows:
             table = Rows(title, names, rows, optional=breakdown.OPTIONAL)
             yield from ("", Padding(table, (0, 0, 0, 2), expand=False))
-    if (more := len(urls) - MAX_URLS) > 0:
+    if (more := max(len(urls), len(steps)) - MAX_URLS) > 0:
         text = f"and {count(more)} more, on which less time was spent: --json and --html have them"
         yield Padding(Text(text, style="dim"), (0, 0, 0, 2))
 
 
 def _scenario(report: Results) -> list[RenderableType]:
-    """Return the steps, the checks and the exceptions of a scenario."""
-    scenario = report.scenario
-    if scenario is None:
-        return []
-    steps = [
-        Row(name, cells) for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
-    ]
-    table = Rows("step", scenario_phrases.STEP_NAMES, steps)
+    """Return how the paths, the checks and the code of a scenario fared."""
     facts = grid(3, "left")
-    facts.add_row("paths", scenario_phrases.describe_iterations(scenario))
-    for name, always, outcome in scenario_phrases.check_lines(scenario):
-        facts.add_row("check", Text.assemble(f"{name}: ", (outcome, "" if always else "red")))
-    for line in scenario_phrases.exception_lines(scenario):
-        facts.add_row("raised", Text(line, style="red"))
-    shown = (table, "", facts) if steps else (facts,)
-    return ["", *(Padding(one, (0, 0, 0, 2), expand=False) if one else "" for one in shown)]
+    for name, words, is_bad in scenario_phrases.facts(report.scenario):
+        facts.add_row(name, Text(words, style="red" if is_bad else ""))
+    return ["", Padding(facts, (0, 0, 0, 2), expand=False)] if report.scenario else []
 
 
 _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}

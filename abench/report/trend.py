@@ -11,7 +11,6 @@ from abench.stats.latency import PERCENTILES
 from abench.stats.summary import REPORT_INTERVAL_S, Summary
 
 BARS = " ▁▂▃▄▅▆▇█"
-SIDEWAYS_BARS = " ▏▎▍▌▋▊▉█"
 ASCII_BARS = " ..:::###"  # for terminals that cannot show the others
 
 
@@ -80,13 +79,6 @@ def sparkline(values: Iterable[float]) -> str:
     values = list(values)
     highest, bars = max(values, default=0) or 1, BARS[1:]
     return "".join(bars[min(len(bars) - 1, int(value / highest * len(bars)))] for value in values)
-
-
-def bar_line(share: float, width: int, bars: str = SIDEWAYS_BARS) -> str:
-    """Return a bar from the left, for a share of `width` columns, with at least a trace of it."""
-    steps = len(bars) - 1
-    whole, rest = divmod(math.ceil(share * width * steps), steps)
-    return (bars[-1] * whole + bars[rest]).ljust(width)[:width]
 
 
 def bar_rows(values: Sequence[float], height: int, bars: str = BARS) -> list[str]:

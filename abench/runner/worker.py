@@ -32,7 +32,7 @@ MAX_CONNECTING = 64  # few enough for a listen backlog of 128, the most common
 START = b"g"
 START_COUNTING = b"c"
 LAG_INTERVAL_S = 0.01
-GROUP_REPORTS = 10  # reports for each with the counts of groups, which may be a thousand
+GROUP_REPORTS = 10  # reports in which all groups have their turn: a thousand at once take 50 ms
 STALL_NS = 1_000_000_000  # a timer this late means that the process did not run
 
 
@@ -246,8 +246,7 @@ class WorkerRun:
             return
         counts = self._take_summary()
         self._reports += 1
-        if self._reports % GROUP_REPORTS == 0:
-            counts.groups = self._pool.take_groups()
+        counts.groups = self._pool.take_groups(self._reports % GROUP_REPORTS, GROUP_REPORTS)
         self._send(counts if self._counting_since_ns else WarmupUpdate(counts))
         self._schedule_report()
 

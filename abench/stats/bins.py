@@ -1,5 +1,6 @@
 """A distribution in a few bins, to be drawn as bars."""
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 from abench.stats.histogram import Histogram
@@ -23,8 +24,7 @@ def bins(histogram: Histogram, number: int) -> list[Bin]:
     low, high = max(1, histogram.min_us), histogram.max_us
     step = (high / low) ** (1 / number)
     tops = sorted({*(round(low * step**each) for each in range(1, number)), high})
-    steps = [(value, count) for _, value, count in histogram.spectrum()]
-    return [
-        Bin(top, sum(count for value, count in steps if below < value <= top))
-        for below, top in zip([-1, *tops], tops, strict=False)
-    ]
+    counts = [0] * len(tops)
+    for _, value, count in histogram.spectrum():
+        counts[bisect_left(tops, value)] += count
+    return [Bin(*each) for each in zip(tops, counts, strict=True)]

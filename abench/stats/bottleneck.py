@@ -66,6 +66,7 @@ class Bottleneck:
 RULES: tuple[Rule, ...] = (
     client_limits.find_missing_ports,
     client_limits.find_missing_files,
+    scenario_limits.find_no_requests,
     failure_limits.find_silence,
     failure_limits.find_rate_limit,
     failure_limits.find_errors,

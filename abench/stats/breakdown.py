@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from abench.stats.group_results import UrlResult
+from abench.stats.group_results import GroupResult, UrlResult
 from abench.stats.latency import Latency
 from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, microseconds, significant
@@ -60,10 +60,20 @@ def url_rows(report: Results) -> Iterator[Row]:
     methods = {one.method for one in report.by_url if one.method}
     server = f"{report.plan.target.scheme}://{report.plan.target.authority}"
     for one in sorted(report.by_url, key=lambda one: (one.url is None, -one.time_us)):
-        served = [decimal(one.pages_per_sec), byte_size(one.bytes_per_sec), count(one.failed)]
-        cells = [count(one.total), *served, *_percentiles(one.response or one.service)]
-        label = _label(one, server, with_method=len(methods) > 1)
-        yield Row(label, cells, _outcomes(one.status, one.failures))
+        yield _group_row(_label(one, server, with_method=len(methods) > 1), one)
+
+
+def step_rows(report: Results) -> Iterator[Row]:
+    """Yield each step of a scenario, as `url_rows` yields URLs."""
+    steps = report.scenario.steps if report.scenario else ()
+    for one in sorted(steps, key=lambda one: -one.time_us):
+        yield _group_row(one.name, one)
+
+
+def _group_row(label: str, one: GroupResult) -> Row:
+    served = [decimal(one.pages_per_sec), byte_size(one.bytes_per_sec), count(one.failed)]
+    cells = [count(one.total), *served, *_percentiles(one.response or one.service)]
+    return Row(label, cells, _outcomes(one.status, one.failures))
 
 
 def _label(one: UrlResult, server: str, *, with_method: bool) -> str:

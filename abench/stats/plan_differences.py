@@ -13,6 +13,7 @@ from abench.stats.results import Results
 from abench.stats.units import byte_size, count, decimal, duration, plural
 
 _FIRST_EPHEMERAL_PORT = 32_768  # of Linux, by default: chosen for a server that asks for port 0
+_WITHOUT = ("", "-", "none")
 _CIRCUMSTANCES = ("ended", "versions", "statuses")
 
 MAX_SHOWN = 120  # characters: a list may have a million URLs
@@ -64,16 +65,23 @@ def conditions_of(report: Results) -> dict[str, str]:
     """Return what has to be the same for runs to be compared over time, by name.
 
     A port that the kernel chose does not tell servers apart, and neither do a new release of the
-    system or a few bytes of memory tell machines apart.
+    system or a few bytes of memory tell machines apart. What a run does without is left out, so
+    that a later abench, which knows more of such conditions, goes on with the same history.
     """
-    plain = {name: read(report) for name, read in _COMPARED.items() if name not in _CIRCUMSTANCES}
-    own = {"server": _named_server(report), "machine": _machine_class(report)}
-    return {**plain, **own, "options": " ".join(sorted(_options(report)))}
+    found = {
+        **{name: read(report) for name, read in _COMPARED.items() if name not in _CIRCUMSTANCES},
+        "server": _named_server(report),
+        "connections": count(report.plan.connections),
+        "machine": _machine_class(report),
+        "options": " ".join(sorted(_options(report))),
+    }
+    return {name: value for name, value in found.items() if value not in _WITHOUT}
 
 
 def circumstances_of(report: Results) -> dict[str, str]:
     """Return what may explain a difference and does not tell histories apart, by name."""
-    return {name: _COMPARED[name](report) for name in _CIRCUMSTANCES} | {"system": _system(report)}
+    plain = {name: _COMPARED[name](report) for name in _CIRCUMSTANCES}
+    return {**plain, "connections": _connections(report), "system": _system(report)}
 
 
 def stable_target(report: Results) -> str:

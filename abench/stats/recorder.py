@@ -63,6 +63,14 @@ class Recorder(OutcomeRecorder):
             now_us = time.perf_counter_ns() // 1000
             by_detail[detail] = Sample(now_us, kind, detail, samples.format_message(parts))
 
+    def add_recognized(self, number: int, status: int, length: int, sent: int) -> None:
+        """Count that many of `service` as recognized for one URL, with requests of `sent` bytes."""
+        self._parsed += number
+        self._statuses[status] += number
+        self._sizes[length] += number
+        self._bytes += number * length
+        self._sent += number * sent
+
     def connect_failed(self, reason: str) -> None:
         """Count a connection that could not be opened, by the name of the system's error."""
         self._reasons[reason] += 1

@@ -2,6 +2,7 @@
 
 from abench.stats.finding import Finding, requests_in_flight
 from abench.stats.results import Results
+from abench.stats.scenario_results import ScenarioResult
 from abench.stats.units import decimal, plural, significant
 
 HIGH_BROKEN_SHARE = 0.05  # of the iterations
@@ -14,13 +15,32 @@ def find_broken_paths(report: Results) -> Finding | None:
     if scenario is None or scenario.broken <= HIGH_BROKEN_SHARE * scenario.ended:
         return None
     share = significant(100 * scenario.broken / scenario.ended)
-    why = f", first of all by {scenario.exceptions[0].place}" if scenario.exceptions else ""
     return Finding(
         "errors",
         "sure",
-        f"{share} % of the paths broke off{why}: the rates are not those of the scenario.",
-        (f"See each step of one user: abench run {scenario.file} --once -v",),
+        f"{share} % of the paths broke off{_first_place(scenario)}: the rates are not those of the "
+        "scenario.",
+        _advice(scenario),
     )
+
+
+def find_no_requests(report: Results) -> Finding | None:
+    """Find a scenario whose paths end, and have sent nothing: no server is to blame for it."""
+    scenario = report.scenario
+    if scenario is None or report.sent or not scenario.ended:
+        return None
+    why = (
+        f"its paths broke off{_first_place(scenario)}" if scenario.raised else "its paths have none"
+    )
+    return Finding("errors", "sure", f"The scenario has sent no request: {why}.", _advice(scenario))
+
+
+def _first_place(scenario: ScenarioResult) -> str:
+    return f", first of all by {scenario.exceptions[0].place}" if scenario.exceptions else ""
+
+
+def _advice(scenario: ScenarioResult) -> tuple[str, ...]:
+    return (f"See each step of one user: abench run {scenario.file} --once -v",)
 
 
 def find_missed_paths(report: Results) -> Finding | None:

@@ -17,6 +17,9 @@ from abench.stats.history import (
 FALSE_ALARMS = 0.01
 """Share of histories without a change in which one is found, of all metrics together."""
 
+RECENT_RUNS = 10
+"""A level that has lasted for more runs is no alarm any more, but the usual one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -69,9 +72,13 @@ class Trend:
         return sorted(found, key=lambda one: one.place)
 
     def worse(self, tolerance: float) -> list[Change]:
-        """Return the last change of each metric, if it is worse by more than `tolerance` %."""
+        """Return the last change of each metric, if it is recent and worse by more than this.
+
+        The `tolerance` is in percent.
+        """
         latest = {change.name: change for change in self.changes}
-        return [change for change in latest.values() if change.worse_by > tolerance]
+        recent = (one for one in latest.values() if len(self.entries) - one.place <= RECENT_RUNS)
+        return [change for change in recent if change.worse_by > tolerance]
 
 
 def find_trends(entries: Sequence[HistoryEntry]) -> list[Trend]:

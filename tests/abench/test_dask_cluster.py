@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -308,6 +309,22 @@ def test_without_the_extra_the_error_tells_how_to_install_it(monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda _name: None)
     with pytest.raises(ParameterError, match=r"^--dask: .*pip install distributed"):
         bench._plan_on_cluster("127.0.0.1:8786", Plan(url="http://h/"))
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "problem"),
+    [
+        ("finished", "1.2", ""),
+        ("finished", "1.1", "has abench 1.1, and this is 1.2"),
+        ("error", None, "has no abench: install it on every node"),
+        ("pending", None, "did not answer for 10 s: it is busy, or hangs"),
+    ],
+)
+def test_what_is_wrong_with_a_node_is_said_by_its_answer(status, version, problem):
+    from abench.runner import dask_cluster  # noqa: PLC0415 - it needs the extra
+
+    answer = SimpleNamespace(status=status, result=lambda: version)
+    assert dask_cluster._problem(answer, "1.2") == problem
 
 
 def test_a_plan_is_read_and_not_a_byte_more():

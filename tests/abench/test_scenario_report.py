@@ -8,7 +8,7 @@ from rich.console import Console
 
 from abench.plan.plan import Plan
 from abench.plan.scenario_file import ScenarioFile
-from abench.report import html, text
+from abench.report import html, markdown, text
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.groups import GroupStats
 from abench.stats.histogram import Histogram
@@ -99,9 +99,8 @@ def test_counts_merge_in_any_order_and_travel_as_text():
 def test_the_text_has_steps_checks_and_exceptions():
     shown = text.format_plain(report())
     for line in (
-        "  step   requests  failed     /s     p50     p99     max",
-        "  GET /        90       0  45.00  100 us  100 us  100 us",
-        "  buy          10       3   5.00  300 us  300 us  300 us",
+        "  GET /        90    45.00      0 B       0  100 us  100 us  100 us",
+        "  buy          10     3.50      0 B       3  300 us  300 us  300 us",
         "  check    fast: 10 of 100 failed (10 %)",
         "  check    there: 20 passed",
         "  raised   shop.py:7: ValueError (2 times)",
@@ -118,10 +117,19 @@ def test_many_long_steps_fit_into_80_columns():
     }
     stream = io.StringIO()
     Console(file=stream, width=80).print(text.render(report(counted(steps=steps))))
-    lines = [line for line in stream.getvalue().splitlines() if "GET /" in line or "more" in line]
-    assert len(lines) == 21
-    assert "(180 more steps)" in lines[-1]
-    assert lines[0].startswith("  GET /item/1...")
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("  GET /")]
+    rows = [line for line in lines if line.rstrip().endswith("s")]
+    assert len(rows) == 10
+    assert rows[0].startswith("  GET /item/199")  # the one on which most time was spent
+    assert "and 190 more" in stream.getvalue()
+
+
+def test_markdown_has_steps_and_checks():
+    stream = io.StringIO()
+    markdown.write_markdown(report(), stream)
+    lines = stream.getvalue().splitlines()
+    assert "| check | fast: 10 of 100 failed (10 %) |" in lines
+    assert any(line.startswith("| `buy` | 10 |") for line in lines)
 
 
 def test_the_page_escapes_what_a_scenario_names(without_plots):
@@ -171,6 +179,25 @@ def test_the_page_escapes_what_a_scenario_names(without_plots):
 def test_the_verdict_knows_users(made, limiter, sentence):
     found = find_bottleneck(made)
     assert (found.limiter, found.sentence[: len(sentence)]) == (limiter, sentence)
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        (
+            counted(ends=Counter(raised=9)),
+            "The scenario has sent no request: its paths broke off, first of all by shop.py:7.",
+        ),
+        (
+            counted(ends=Counter(completed=9), exceptions={}),
+            "The scenario has sent no request: its paths have none.",
+        ),
+    ],
+)
+def test_no_server_is_to_blame_for_a_scenario_without_requests(counts, sentence):
+    plan = Plan(url="http://h/", scenario=SHOP, duration_s=2)
+    found = find_bottleneck(build_results(plan, Summary(elapsed_ns=2 * SECOND, scenario=counts)))
+    assert (found.limiter, found.sentence) == ("errors", sentence)
 
 
 def test_names_beyond_a_limit_are_counted_together():

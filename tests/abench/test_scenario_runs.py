@@ -211,6 +211,19 @@ async def test_a_task_that_no_one_awaits_may_raise(serve, run_plan):
     }
 
 
+async def test_a_path_may_await_what_is_cancelled(serve, run_plan):
+    server = await serve(EMPTY)
+    shop = path("""
+        await user.get("/")
+        other = asyncio.get_running_loop().create_task(asyncio.sleep(9))
+        other.cancel()
+        await other
+    """)
+    counted = (await run_plan(url=server.url, scenario=shop, connections=1, requests=3)).summary
+    assert counted.scenario.ends == {"raised": 3}
+    assert [one.message for one in counted.scenario.exceptions.values()] == ["CancelledError"]
+
+
 async def test_checks_are_counted_by_name(serve, run_plan):
     server = await serve(EMPTY)
     shop = path("""

@@ -187,6 +187,11 @@ def test_runs_without_figures_are_left_out():
     assert (nothing.entries, nothing.changes, nothing.left_out) == ([], [], 1)
 
 
+def test_what_a_run_does_without_is_no_condition():
+    """Else each new condition of a later abench would begin another trend."""
+    assert {"", "-", "none"}.isdisjoint(HistoryEntry.of(run(1)).conditions.values())
+
+
 # What is found.
 
 
@@ -212,6 +217,14 @@ def test_a_change_is_found_with_its_size_and_its_revision():
 def test_what_else_has_changed_is_said():
     (trend,) = find_trends(entries(*slower("Linux 7")))
     assert trend.changes[0].circumstances == {"system": ("Linux 6", "Linux 7")}
+
+
+@pytest.mark.slow
+def test_a_level_that_has_lasted_is_no_alarm():
+    reports = [*slower(), *noisy(3, range(20, 23), 1_300)]
+    (trend,) = find_trends(entries(*reports))
+    assert [change.place for change in trend.changes if change.name == "p50"] == [12]
+    assert trend.worse(5) == []
 
 
 @pytest.mark.slow
