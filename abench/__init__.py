@@ -24,15 +24,37 @@ if TYPE_CHECKING:
     from abench.errors import AbenchError, ParameterError, UnreachableError
     from abench.plan.plan import Plan
     from abench.report.report import Report
+    from abench.scenario.response import RequestFailed, Response
+    from abench.scenario.rows import Rows
+    from abench.scenario.user import User, check, weight
 
-__all__ = ["AbenchError", "ParameterError", "Plan", "Report", "UnreachableError", "run"]
+__all__ = [
+    "AbenchError",
+    "ParameterError",
+    "Plan",
+    "Report",
+    "RequestFailed",
+    "Response",
+    "Rows",
+    "UnreachableError",
+    "User",
+    "check",
+    "run",
+    "weight",
+]
 
 _EXPORTS = {
     "AbenchError": "abench.errors",
     "ParameterError": "abench.errors",
     "Plan": "abench.plan.plan",
     "Report": "abench.report.report",
+    "RequestFailed": "abench.scenario.response",
+    "Response": "abench.scenario.response",
+    "Rows": "abench.scenario.rows",
     "UnreachableError": "abench.errors",
+    "User": "abench.scenario.user",
+    "check": "abench.scenario.user",
+    "weight": "abench.scenario.user",
 }
 
 

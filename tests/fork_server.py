@@ -31,7 +31,7 @@ from importlib import import_module
 from typing import IO, Any
 
 _MAX_REQUEST = 1 << 17
-_SLOW_TO_IMPORT = ("__main__", "dask_cluster", "plots")
+_SLOW_TO_IMPORT = ("__main__", "dask_cluster", "dask_link", "dask_node", "plots")
 
 
 class Program:

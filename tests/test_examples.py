@@ -93,6 +93,72 @@ def test_the_load_gate(limit: str, exit_code: int, tmp_path: Path) -> None:
     assert json.loads(report.read_text())["requests"]["succeeded"] == 3
 
 
+def test_the_workflow_is_one_of_github() -> None:
+    """By the schema of workflows that check-jsonschema has."""
+    check = PROGRAMS / "check-jsonschema"
+    completed = run(
+        check, "--builtin-schema", "vendor.github-workflows", EXAMPLES / "load_test.yml"
+    )
+    assert completed.returncode == 0, completed.stdout
+
+
+class Job:
+    """The job of the workflow, whose steps are run as GitHub's runner does."""
+
+    def __init__(self, directory: Path, **variables: str) -> None:
+        workflow = yaml.safe_load((EXAMPLES / "load_test.yml").read_text())
+        (job,) = workflow["jobs"].values()
+        self.steps = {step["name"]: step["run"] for step in job["steps"] if "run" in step}
+        self.directory = directory
+        self.summary, self.exported = directory / "summary.md", directory / "env"
+        self.variables = job["env"] | {
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+            "GITHUB_ENV": str(self.exported),
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            **variables,
+        }
+        for path in (self.summary, self.exported):
+            path.write_text("")
+
+    def run(self, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        exported = dict(line.split("=", 1) for line in self.exported.read_text().splitlines())
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", self.steps[name]],
+            check=False,
+            cwd=self.directory,
+            env=os.environ | self.variables | exported | variables,
+            capture_output=True,
+            text=True,
+        )
+
+
+@pytest.mark.slow
+def test_the_workflow_gates(tmp_path: Path) -> None:
+    shutil.copytree(WWW, tmp_path / "www")
+    job = Job(tmp_path, RATE="20", DURATION="1s", LIMIT="60s", TOLERANCE="1000000")
+    try:
+        assert job.run("Serve the site").returncode == 0
+        for runs in (1, 2):
+            loaded = job.run("Load it")
+            assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+            assert "::notice title=" in loaded.stdout
+            assert ("baseline  http" in loaded.stdout) == (runs == 2)
+            found = job.run("Look for changes in the history")
+            assert found.returncode == 0, found.stdout + found.stderr
+            assert f"  {runs} run" in found.stdout
+        failed = job.run("Load it", LIMIT="1us")
+        assert failed.returncode == 4
+        assert "::error title=" in failed.stdout
+        assert len((tmp_path / "load" / "history.jsonl").read_text().splitlines()) == 3
+        names = {path.name for path in (tmp_path / "results").iterdir()}
+        assert names == {"load.json", "load.xml", "load.html", "trend.html"}
+        assert job.summary.read_text().count("### abench: ") == 3
+    finally:
+        stopped = job.run("Stop the server")
+    assert stopped.returncode == 0, stopped.stderr
+
+
 @pytest.mark.slow
 def test_versions_are_compared() -> None:
     aserve = PROGRAMS / "aserve"
@@ -295,6 +361,88 @@ def test_the_command_of_kubernetes_answers_its_probes() -> None:
             assert program.wait() == 0
         finally:
             program.kill()
+
+
+FLEET = "kubernetes/abench.yaml"
+
+
+@pytest.mark.parametrize("manifest", ["kubernetes.yaml", FLEET])
+def test_kubernetes_would_accept_the_manifests(manifest: str) -> None:
+    """By its own schemas, and with no key that they do not have."""
+    import kubernetes_validate  # noqa: PLC0415 - takes half a second
+
+    for each in yaml.safe_load_all((EXAMPLES / manifest).read_text()):
+        kubernetes_validate.validate(each, "1.29", strict=True)
+
+
+def fleet_pods() -> dict[str, Any]:
+    """Return the pods of the fleet by their roles."""
+    manifests = yaml.safe_load_all((EXAMPLES / FLEET).read_text())
+    templates = [each["spec"]["template"] for each in manifests if "template" in each["spec"]]
+    return {one["metadata"]["labels"]["role"]: one["spec"] for one in templates}
+
+
+def test_the_pods_of_the_fleet_are_confined_and_have_what_they_ask_for() -> None:
+    for pod in fleet_pods().values():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        for container in (*pod["containers"], *pod.get("initContainers", ())):
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            # The class Guaranteed: requests equal to limits, of both, in every container.
+            resources = container["resources"]
+            assert resources["requests"] == resources["limits"]
+            assert set(resources["limits"]) == {"cpu", "memory"}
+            assert int(resources["limits"]["cpu"]) >= 1  # whole ones can be exclusive
+
+
+def test_the_manifest_of_the_fleet_fits_together() -> None:
+    pods = fleet_pods()
+    manifests = list(yaml.safe_load_all((EXAMPLES / FLEET).read_text()))
+    service = next(each for each in manifests if each["kind"] == "Service")
+    nodes = next(each["spec"] for each in manifests if each["metadata"]["name"] == "abench-node")
+    policy = next(each["spec"] for each in manifests if each["kind"] == "NetworkPolicy")
+    address = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    (scheduler,), (node,) = pods["scheduler"]["containers"], pods["node"]["containers"]
+    (abench,), (waiting,) = pods["coordinator"]["containers"], pods["coordinator"]["initContainers"]
+    port = {each["name"]: each["containerPort"] for each in scheduler["ports"]}["dask"]
+    assert f"--port={port}" in scheduler["args"]
+    assert service["spec"]["ports"][0]["targetPort"] == "dask"
+    assert service["spec"]["selector"] == {"app": "abench", "role": "scheduler"}
+    assert f"tcp://{address}" in node["args"]
+    assert f"--dask={address}" in abench["args"]
+    assert f"--workers={nodes['replicas']}" in abench["args"]
+    assert f'"tcp://{address}"' in waiting["args"][-1]
+    assert f"wait_for_workers({nodes['replicas']}," in waiting["args"][-1]
+    # Only they reach each other, and no two nodes are on one machine.
+    own = {"matchLabels": {"app": "abench"}}
+    assert policy["podSelector"] == own
+    assert policy["ingress"] == [{"from": [{"podSelector": own}]}]
+    apart = pods["node"]["affinity"]["podAntiAffinity"]
+    first = apart["requiredDuringSchedulingIgnoredDuringExecution"][0]
+    assert first["labelSelector"] == nodes["selector"]
+    assert first["topologyKey"] == "kubernetes.io/hostname"
+
+
+@pytest.mark.slow
+def test_the_programs_of_the_fleet_take_their_arguments() -> None:
+    from distributed.cli import dask_scheduler, dask_worker  # noqa: PLC0415 - takes a second
+
+    pods = fleet_pods()
+    for role, program in (("scheduler", dask_scheduler.main), ("node", dask_worker.main)):
+        program.make_context(role, pods[role]["containers"][0]["args"][2:])
+    command, scheduler, *arguments = pods["coordinator"]["containers"][0]["args"]
+    assert (command, scheduler) == ("abench", "--dask=abench-scheduler:8786")
+    ran = subprocess.run(
+        [PROGRAMS / command, "--dask=none", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    # Nothing is wrong but the name that was put there.
+    assert ran.stderr == "abench: error: --dask: 'none' is not like host:port\n"
 
 
 def test_every_example_is_in_the_list() -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "ab-test": Command("ab_test", "ab_test", "measure two servers in turn and compare"),
     "calibrate": Command("calibrate", "calibrate", "the highest rates that abench can measure"),
     "compare": Command("compare", "compare_files", "compare saved reports"),
+    "run": Command("run", "run_scenario", "load a server as users do, by a Python file"),
     "report": Command("report", "redraw", "print a saved report again"),
     "trend": Command("trend", "show_trend", "find changes in a history of runs"),
     "--webbench": WEBBENCH,

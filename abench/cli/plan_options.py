@@ -1,7 +1,7 @@
 """Makes a Plan of the options of a load test."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Concatenate, Unpack, get_type_hints
@@ -29,13 +29,16 @@ _NEVER_EMPTY = ("method", "stages", "sni", *_FILES)
 Command = Callable[Concatenate[Callable[[list[str]], Plan], ...], int]
 
 
-def with_run_options(command: Command) -> Callable[..., int]:
-    """Add the options of a load test to a command.
+def with_run_options(
+    command: Command, without: Collection[str] = frozenset()
+) -> Callable[..., int]:
+    """Add the options of a load test to a command, except for those that make no sense for it.
 
     The command is called with a function that returns the Plan for a list of URLs, and with its own
-    arguments.
+    arguments. It is `__wrapped__` of what is returned.
     """
-    types = get_type_hints(RunOptions, include_extras=True)
+    hints = get_type_hints(RunOptions, include_extras=True)
+    types = {name: hint for name, hint in hints.items() if name not in without}
     shared = [_parameter(name, hint) for name, hint in types.items()]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
@@ -45,6 +48,7 @@ def with_run_options(command: Command) -> Callable[..., int]:
         return command(lambda url: plan_from_options(url, **options), **given)
 
     with_shared.__doc__ = command.__doc__
+    with_shared.__wrapped__ = command  # type: ignore[attr-defined]
     with_shared.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [one.replace(kind=one.KEYWORD_ONLY) for one in (own[0], *shared, *own[1:])],
         return_annotation=int,

@@ -9,7 +9,7 @@ from abench.client.reopened_connection import ReopenedConnection
 from abench.client.response_parser import ResponseError
 from abench.client.socket_transport import SocketTransport
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
-from abench.stats.group_recorder import GroupRecorder
+from abench.stats.groups import GroupRecorder
 from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 from abench.stats.stages import StageRecorder
@@ -188,7 +188,6 @@ class Connection(ReopenedConnection):
         self._parser.reset()
         self._connect_finished()
         if self.sent_at:
-            self._pool.recorder.opened += 1
             self._send()
 
     def eof_received(self, *, orderly: bool = True) -> None:

@@ -14,12 +14,12 @@ from abench.plan.plan import Plan
 from abench.plan.request import IDEMPOTENT_METHODS
 from abench.plan.schedule import Backoff
 from abench.plan.workload import ExpectedResponse
-from abench.stats.group_recorder import GroupRecorder
-from abench.stats.groups import GroupStats
+from abench.stats.groups import GroupRecorder, GroupStats
 from abench.stats.histogram import Histogram
 from abench.stats.recorder import Recorder
 from abench.stats.stages import StageRecorder, StageStats
 from abench.stats.summary import Summary
+from abench.stats.url_recorder import UrlRecorder
 
 _clock = time.perf_counter_ns
 _UNLIMITED = cast("int", math.inf)  # a countdown that never reaches zero
@@ -89,7 +89,7 @@ class ConnectionPool:
         self.recorder = Recorder(len(only.request.encode(0)) if only else 0)
         # A plan whose requests are all alike has no groups: the run's own counts are theirs.
         count = len(plan.groups)
-        self.groups = [GroupRecorder(self.recorder) for _ in range(count)] if count > 1 else [None]
+        self.groups = [UrlRecorder(self.recorder) for _ in range(count)] if count > 1 else [None]
         self._shared_groups = plan.groups.shared
         self.keep_alive = plan.keep_alive
         self.retries = plan.method in IDEMPOTENT_METHODS
@@ -267,6 +267,10 @@ class ConnectionPool:
                 self.recorder.recognize_as(parser.status, length)
             elif expected.request_size and expected.group not in self._shared_groups:
                 group.expect(expected, parser.status, length, expected.request_size)
+
+    def takes_error(self, _error: BaseException) -> bool:
+        """Count an error that a task of the loop has raised, and return whether it is not ours."""
+        return False
 
     def connection_done(self) -> None:
         """Note that one connection has nothing more to send."""

@@ -11,7 +11,7 @@ from abench.client.connection_pool import ConnectionPool
 from abench.client.pipelined_parser import PipelinedParser
 from abench.client.response_parser import ResponseError, first_line, location_in
 from abench.client.socket_transport import SocketTransport
-from abench.stats.group_recorder import GroupRecorder
+from abench.stats.groups import GroupRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 
 _clock = time.perf_counter_ns

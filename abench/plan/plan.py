@@ -11,6 +11,7 @@ from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
 from abench.plan.request_groups import OTHERS, GroupName, RequestGroups
 from abench.plan.route import DIRECT, SYSTEM_TRUST, Route, TlsOptions
+from abench.plan.scenario_file import ScenarioFile
 from abench.plan.schedule import (
     ARRIVALS,
     ArrivalSchedule,
@@ -54,6 +55,8 @@ class Plan:
     count as successes.
     `pipeline` is how many requests are in flight on each connection at once; without `keep_alive`,
     each request has a connection of its own, and with `wait` False its response is not waited for.
+    With a `scenario`, each connection is a user, who makes the requests: `url` names the server,
+    and what is due, and counts as one of `requests`, is an iteration.
 
     `route` is how the server is reached, `tls` how it is verified. `address` is the one that was
     found to accept connections, in `lookup_us` microseconds if its name was looked up. A plan is
@@ -83,6 +86,7 @@ class Plan:
     speed: float = 1.0
     pipeline: int = 1
     wait: bool = True
+    scenario: ScenarioFile | None = None
     route: Route = DIRECT
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
@@ -165,6 +169,10 @@ class Plan:
         self.workload()
         if self.replay:
             self._check_replay()
+        if self.scenario:
+            others = self.urls or self.replay or self.method != "GET" or self.body
+            at_once = self.pipeline != 1 or not self.wait or self.http == "0.9"
+            self.scenario.check(self.request_template, makes_all=not (others or at_once))
         if self.pipeline != 1:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
@@ -210,6 +218,8 @@ class Plan:
 
     def workload(self) -> Workload:
         """Return the requests of this share, in the order in which one process sends them."""
+        if self.scenario:
+            return Workload((), iter(()), self.part, self.parts)
         how = (self.request_template, self.expect, self.part, self.parts)
         if self.replay:
             entries = LogEntries.of(self.replay.entries)

@@ -26,7 +26,7 @@ def advance(plan: Plan, summary: Summary, elapsed_s: float) -> Advance:
             return Advance("warming up")
         return Advance(f"connecting {plural(plan.connections, 'connection')}")
     if plan.requests:
-        done = summary.succeeded + summary.failed
+        done = summary.scenario.ended if plan.scenario else summary.succeeded + summary.failed
         return Advance(f"{count(done)} of {count(plan.requests)}", done, plan.requests)
     length = plan.duration_s or 0.0
     shown = duration(int(min(elapsed_s, length)))

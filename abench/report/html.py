@@ -17,7 +17,7 @@ from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, diff
 from abench.report.html_tables import breakdown_tables, comma_separated, row
 from abench.report.interactive import NO_SCRIPTS, Scripts
 from abench.report.style import STYLE
-from abench.stats import phrases
+from abench.stats import phrases, scenario_phrases
 from abench.stats.bottleneck import find_bottleneck
 from abench.stats.difference import describe_difference
 from abench.stats.latency import NAMES, PERCENTILES
@@ -109,7 +109,7 @@ def _body(report: Results, plots: Iterable[str], seconds: Iterable[str]) -> str:
         facts="".join(_listed(_facts(report))),
         gap=escape(phrases.describe_gap(report)),
         baseline="".join(_baseline(report)),
-        breakdown="".join(breakdown_tables(report)),
+        breakdown="".join((*breakdown_tables(report), *_scenario(report))),
         seconds="".join(seconds),
         environment="".join(_listed(_environment(report))),
     )
@@ -237,6 +237,28 @@ def _baseline(report: Results) -> Iterator[str]:
     yield "</section>"
 
 
+def _scenario(report: Results) -> Iterator[str]:
+    """Yield the steps of a scenario as a table, and its checks and exceptions."""
+    scenario = report.scenario
+    if scenario is None:
+        return
+    yield "<section><h2>Scenario</h2>"
+    rows = [
+        row("td", escape(name), cells)
+        for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
+    ]
+    if rows:
+        head = row("th", "step", scenario_phrases.STEP_NAMES)
+        yield f'<div class="wide"><table class="parts">{head}{"".join(rows)}</table></div>'
+    facts = [("paths", scenario_phrases.describe_iterations(scenario))]
+    facts += [
+        ("check", f"{name}: {outcome}")
+        for name, _, outcome in scenario_phrases.check_lines(scenario)
+    ]
+    facts += [("raised", line) for line in scenario_phrases.exception_lines(scenario)]
+    yield f"<dl>{''.join(_listed(facts))}</dl></section>"
+
+
 def _facts(report: Results) -> Iterator[tuple[str, str]]:
     """Yield the facts of the run, as name and text."""
     yield from phrases.transfers(report)
@@ -253,8 +275,8 @@ def _facts(report: Results) -> Iterator[tuple[str, str]]:
         yield "schedule", phrases.describe_schedule(report.schedule)
     if report.warmup:
         yield "warm-up", phrases.describe_warmup(report.warmup)
+    yield from phrases.describe_own(report)
     if report.client.cpu:
-        yield "client", phrases.describe_client(report.client)
         yield "client memory", f"peak RSS {byte_size(report.client.peak_rss)} of the largest worker"
 
 

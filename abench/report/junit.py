@@ -78,12 +78,13 @@ def _add_cases(suite: ET.Element, report: Results, incident: str) -> None:
     run = _add_case(suite, owner, "the run", report.duration_s)
     if incident:
         ET.SubElement(run, "error", {"type": "run", "message": _clean(incident)})
+    found = find_bottleneck(report)
     for one in report.thresholds:
         case = _add_case(suite, owner, one.text, 0.0)
         if one.failed:
             message = _clean(phrases.describe_outcome(one)[1])
             failure = ET.SubElement(case, "failure", {"type": "threshold", "message": message})
-            failure.text = _clean(find_bottleneck(report).sentence)
+            failure.text = _clean("\n".join((found.sentence, *found.evidence, *found.advice)))
 
 
 def _add_case(suite: ET.Element, owner: str, name: str, seconds: float) -> ET.Element:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from abench.report.differences import MAY_BE_THE_REASON, describe_baseline, difference_cells
 from abench.stats import breakdown, phrases
-from abench.stats.bottleneck import find_bottleneck
+from abench.stats.bottleneck import Bottleneck, find_bottleneck
 from abench.stats.breakdown import Row
 from abench.stats.difference import Difference, PlanDifferences, describe_difference
 from abench.stats.latency import NAMES
@@ -82,7 +82,7 @@ def _lines(report: Results) -> Iterator[str]:
         yield from _parts(title, names, list(rows))
     yield from _baseline(report)
     yield from _failures(report)
-    yield from _details(report, found.evidence)
+    yield from _details(report, found)
 
 
 def _thresholds(report: Results) -> Iterator[str]:
@@ -141,11 +141,12 @@ def _failures(report: Results) -> Iterator[str]:
         yield from (*lines, "")
 
 
-def _details(report: Results, evidence: Iterable[str]) -> Iterator[str]:
-    """Yield how the run was made, folded away."""
+def _details(report: Results, verdict: Bottleneck) -> Iterator[str]:
+    """Yield how the run was made, and what speaks for the verdict, folded away."""
     yield from ("<details><summary>The run</summary>", "")
     yield f"- {text(phrases.describe_load(report))}"
-    yield from (f"- {text(line)}" for line in evidence)
+    yield from (f"- {text(line)}" for line in verdict.evidence)
+    yield from (f"- Try: {text(line)}" for line in verdict.advice)
     if found := report.environment:
         machine = ", ".join(f"{name} {value}" for name, value in found.machine.items())
         versions = ", ".join(f"{name} {value}" for name, value in found.versions.items())

@@ -20,7 +20,7 @@ from abench.stats.units import count, microseconds
 
 # Placeholders for variables of the style sheet, which have a value for light and for dark mode.
 INK, QUIET, LINES = "#010101", "#020202", "#030303"
-FIRST, SECOND, THIRD, BAD = "#040404", "#050505", "#060606", "#070707"
+FIRST, SECOND, THIRD, BAD, GOOD = "#040404", "#050505", "#060606", "#070707", "#080808"
 _VARIABLES = {
     INK: "--ink",
     QUIET: "--quiet",
@@ -29,6 +29,7 @@ _VARIABLES = {
     SECOND: "--second",
     THIRD: "--third",
     BAD: "--bad",
+    GOOD: "--good",
 }
 _COLORS = {variable: placeholder for placeholder, variable in _VARIABLES.items()}
 _STYLE: dict[Any, Any] = {

@@ -33,6 +33,7 @@ _RULES = """\
 .abench .verdict.bad { border-color: var(--bad) }
 .abench .verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet);
   font-size: .9rem }
+.abench .verdict .advice { color: inherit }
 .abench .figures { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem }
 .abench .figure { flex: 1 1 8rem; background: var(--card); border-radius: .4rem;
   padding: .6rem .9rem }

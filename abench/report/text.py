@@ -11,8 +11,9 @@ from rich.text import Text
 
 from abench.report.differences import render_baseline
 from abench.report.text_tables import BesideBars, Rows, grid
-from abench.stats import breakdown, phrases
+from abench.stats import breakdown, phrases, scenario_phrases
 from abench.stats.bottleneck import Bottleneck, find_bottleneck
+from abench.stats.breakdown import Row
 from abench.stats.latency import NAMES, latencies_with_waits
 from abench.stats.parts import Threshold
 from abench.stats.results import Results, distributions
@@ -53,6 +54,7 @@ def render(report: Results) -> RenderableType:
         "",
         Padding(_latencies(report), (0, 0, 0, 2), expand=False),
         *_breakdown(report),
+        *_scenario(report),
         *_gap(report),
         *_remarks(report),
         "",
@@ -91,8 +93,8 @@ def _figures(report: Results) -> Table:
     if report.warmup:
         style = "yellow" if report.warmup.steady is False else ""
         table.add_row("warm-up", Text(phrases.describe_warmup(report.warmup), style=style))
-    if report.client.cpu:
-        table.add_row("client", phrases.describe_client(report.client))
+    for row in phrases.describe_own(report):
+        table.add_row(*row)
     return table
 
 
@@ -150,6 +152,25 @@ def _breakdown(report: Results) -> Iterator[RenderableType]:
     if (more := len(urls) - MAX_URLS) > 0:
         text = f"and {count(more)} more, on which less time was spent: --json and --html have them"
         yield Padding(Text(text, style="dim"), (0, 0, 0, 2))
+
+
+def _scenario(report: Results) -> list[RenderableType]:
+    """Return the steps, the checks and the exceptions of a scenario."""
+    scenario = report.scenario
+    if scenario is None:
+        return []
+    steps = [
+        Row(name, cells) for name, cells in scenario_phrases.step_rows(scenario, report.duration_s)
+    ]
+    table = Rows("step", scenario_phrases.STEP_NAMES, steps)
+    facts = grid(3, "left")
+    facts.add_row("paths", scenario_phrases.describe_iterations(scenario))
+    for name, always, outcome in scenario_phrases.check_lines(scenario):
+        facts.add_row("check", Text.assemble(f"{name}: ", (outcome, "" if always else "red")))
+    for line in scenario_phrases.exception_lines(scenario):
+        facts.add_row("raised", Text(line, style="red"))
+    shown = (table, "", facts) if steps else (facts,)
+    return ["", *(Padding(one, (0, 0, 0, 2), expand=False) if one else "" for one in shown)]
 
 
 _CERTAINTY = {"sure": "", "likely": " (likely)", "unclear": ""}

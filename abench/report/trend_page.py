@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from abench.report.html import format_page, format_plot
-from abench.report.plots import BAD, BROAD, FIRST, NARROW, QUIET, SECOND, draw_svg
+from abench.report.plots import BAD, BROAD, FIRST, GOOD, NARROW, QUIET, draw_svg
 from abench.report.svg import write_plots
 from abench.report.trend_text import (
     describe_change,
@@ -17,7 +17,7 @@ from abench.report.trend_text import (
     describe_runs,
     show_value,
 )
-from abench.stats.comparison import MORE_IS_BETTER
+from abench.stats.comparison import MORE_IS_BETTER, RATE
 from abench.stats.trend import Metric, Trend
 from abench.stats.units import signed
 
@@ -97,7 +97,7 @@ def _plot(metric: Metric, axes: Axes) -> None:
         colour = FIRST
         if previous is not None:
             is_better = (mean > previous) == MORE_IS_BETTER[metric.name]
-            colour = SECOND if is_better else BAD
+            colour = GOOD if is_better else BAD
             axes.axvline(begin + 0.5, color=colour, linestyle=":")
         axes.plot([begin + 0.5, end + 0.5], [mean, mean], "-", color=colour)
         previous = mean
@@ -105,5 +105,9 @@ def _plot(metric: Metric, axes: Axes) -> None:
     axes.set_xlim(0.5, len(metric.values) + 0.5)
     axes.set_ylim(0, 1.15 * max(metric.values) or 1)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: show_value(metric.name, value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(metric.name, value)))
     axes.yaxis.set_major_locator(MaxNLocator(5))
+
+
+def _tick(name: str, value: float) -> str:
+    return f"{value:,g}" if name == RATE else show_value(name, value)

@@ -20,15 +20,18 @@ _DATE = len("2026-01-31")
 def write_text(trends: Sequence[Trend], worse: Sequence[str], stream: TextIO) -> None:
     """Write trends to `stream`, and last what is worse than tolerated."""
     console = Console(file=stream, highlight=False, emoji=False)
-    for trend in trends:
-        console.print(Group(*_trend(trend), ""))
-    for line in worse:
-        console.print(Text(f"FAILED {line}", style="bold red"))
+    with console.capture() as rendered:
+        for trend in trends:
+            console.print(Group(*_trend(trend), ""))
+        for line in worse:
+            console.print(Text(f"FAILED {line}", style="bold red"))
+    stream.writelines(f"{line.rstrip()}\n" for line in rendered.get().splitlines())
 
 
 def describe_runs(trend: Trend) -> str:
     """Return what was measured, how often and when."""
-    where = " ".join((trend.conditions.get("server", ""), trend.conditions.get("path", "")))
+    path = trend.conditions.get("path", "")
+    where = trend.conditions.get("server", "") + (path if path.startswith("/") else f" {path}")
     number = plural(len(trend.entries), "run")
     left_out = f", {plural(trend.left_out, 'run')} left out" if trend.left_out else ""
     if not trend.entries:

@@ -107,6 +107,7 @@ class WorkerGroup:
             elapsed = time.monotonic() - self._counting_since if self._counting_since else 0.0
             watch(self._summary, elapsed)
         self._summary.warmup_requests += self._warmup.requests
+        self._summary.nodes = [handle.node for handle in self._workers if handle.node]
         return self._summary
 
     def _on_readable(self, handle: WorkerHandle) -> None:
@@ -124,17 +125,19 @@ class WorkerGroup:
     def _on_message(self, handle: WorkerHandle, message: worker.Message) -> None:
         match message:
             case Summary():
-                self._summary.merge(message)
+                self._merge(handle, message)
             case worker.WarmupUpdate():
                 self._warmup.add(handle.last_report_at - (self._started_at or 0.0), message.counts)
             case worker.Ready():
                 handle.is_ready = True
                 self._summary.open_connections += message.open_connections
+                if handle.node:
+                    handle.node.connections = message.open_connections
             case worker.Started():
-                self._record_start(handle.last_report_at - (self._started_at or 0.0))
+                self._record_start(handle)
             case worker.Finished():
                 handle.is_finished = True
-                self._summary.merge(message.last)
+                self._merge(handle, message.last)
             case worker.WorkerError():
                 self._on_error(message)
 
@@ -146,13 +149,22 @@ class WorkerGroup:
             raise error
         self._summary.faults.append(message.reason)
 
-    def _record_start(self, after_s: float) -> None:
+    def _merge(self, handle: WorkerHandle, counts: Summary) -> None:
+        self._summary.merge(counts)
+        if handle.node:
+            handle.node.succeeded += counts.succeeded
+            handle.node.failed += counts.failed
+
+    def _record_start(self, handle: WorkerHandle) -> None:
         """Record by how much a worker can have started late at most, by this machine's clock.
 
         It started between the order and its message. So no two workers started further apart than
         the longest of these times: a bound that needs no comparison of two clocks.
         """
-        self._summary.start_within_ns = max(self._summary.start_within_ns, round(after_s * 1e9))
+        within_ns = round((handle.last_report_at - (self._started_at or 0.0)) * 1e9)
+        if handle.node:
+            handle.node.start_within_s = within_ns / 1e9
+        self._summary.start_within_ns = max(self._summary.start_within_ns, within_ns)
 
     def _on_lost(self, handle: WorkerHandle) -> None:
         """Count a dead worker; what it had reported is kept, with the time in which it did."""
@@ -160,6 +172,10 @@ class WorkerGroup:
         if self._counting_since:
             elapsed_ns = round((handle.last_report_at - self._counting_since) * 1e9)
             self._summary.elapsed_ns = max(self._summary.elapsed_ns, elapsed_ns)
+        if handle.node:
+            handle.node.lost = handle.lost_because or "died"
+            if self._counting_since:
+                handle.node.last_report_s = handle.last_report_at - self._counting_since
 
     def _start_when_ready(self) -> None:
         if self._started_at or not all(handle.is_ready for handle in self._working):
@@ -205,6 +221,7 @@ class WorkerGroup:
             if may_be_resumed and handle.is_stopped():
                 handle.silent_since = now  # resumed, it has the full time again
             elif silent_s > limit_s:
+                handle.lost_because = f"did not report for {limit_s:.0f} s"
                 handle.kill()
 
     def _wait_for_stopped_until(self) -> float:

@@ -9,7 +9,7 @@ from abench.stats.derivation import server_result
 from abench.stats.environment import Environment
 from abench.stats.results import Results, build_results
 from abench.stats.so_far import counts_so_far
-from abench.stats.summary import Summary
+from abench.stats.summary import REPORT_INTERVAL_S, Summary
 from abench.system import procfs
 from abench.system.server_monitor import ServerMonitor
 
@@ -69,9 +69,13 @@ class Measurement:
 
     def run(self, watcher: coordinator.Watcher | None = None) -> Results:
         """Carry out the plan; `watcher` is called as by `coordinator.run`."""
+        sampled_s = 0.0  # before the start, the server waits: that is no sample of the run
 
         def watch(summary: Summary, elapsed_s: float) -> None:
-            self._server.sample()
+            nonlocal sampled_s
+            if elapsed_s >= sampled_s + REPORT_INTERVAL_S:  # each of many workers calls as often
+                sampled_s = elapsed_s
+                self._server.sample()
             if watcher:
                 watcher(summary, elapsed_s)
 

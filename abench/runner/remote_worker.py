@@ -1,15 +1,19 @@
 """One share of a run on another machine: an ordinary worker, controlled through pipes.
 
-    python -m abench.runner.remote_worker
+    python -m abench.runner.remote_worker SECONDS
 
 A Plan is read from standard input, as its length in eight bytes and its pickle. The orders follow
-it, and the end of input stops the run. Messages are written to standard output, one per line.
+it, and the end of input stops the run; so do SECONDS without an order, of which a blank is one that
+means nothing. So whatever happens to all that stands between, no load is left behind. Messages are
+written to standard output, one per line.
 """
 
 import json
 import os
 import pickle
+import select
 import sys
+import threading
 from dataclasses import asdict
 
 from abench.errors import AbenchError
@@ -18,6 +22,7 @@ from abench.runner import preflight, worker
 from abench.stats.summary import Summary
 
 _LENGTH_SIZE = 8
+KEEP_ALIVE = b" "
 
 
 def pack_plan(plan: Plan) -> bytes:
@@ -74,6 +79,17 @@ def decode(line: str) -> worker.Message:
             return worker.WorkerError(**content)
 
 
+def pass_orders(source: int, sink: int, lease_s: float) -> None:
+    """Pass orders on until they end, or stay away for longer than `lease_s`; then close the sink.
+
+    A regular `select` and not a timer of the worker's loop: the lease costs that loop nothing.
+    """
+    while select.select([source], (), (), lease_s)[0] and (order := os.read(source, 1)):
+        if order != KEEP_ALIVE:
+            os.write(sink, order)
+    os.close(sink)
+
+
 def main() -> None:
     """Run a worker until the share is done or the orders end."""
     messages = os.dup(sys.stdout.fileno())
@@ -87,7 +103,11 @@ def main() -> None:
     try:
         plan = preflight.resolve(read_plan(0))
         preflight.raise_descriptor_limit(plan)
-        worker.serve(plan, 0, send)
+        orders, sink = os.pipe()
+        threading.Thread(
+            target=pass_orders, args=(0, sink, float(sys.argv[1])), daemon=True
+        ).start()
+        worker.serve(plan, orders, send)
     except AbenchError as error:
         send(worker.WorkerError(str(error), error.exit_code))
     except (EOFError, OSError) as error:

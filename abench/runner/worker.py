@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from abench.client import factory
-from abench.client.connection_pool import ConnectionPool, PooledConnection
+from abench.client.connection_pool import PooledConnection
 from abench.client.connector import Connector
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
+from abench.runner.connections import connection_pool
 from abench.stats.coverage import Coverage
 from abench.stats.histogram import LatencyBuffer
 from abench.stats.summary import REPORT_INTERVAL_S, ResourceUsage, Summary
@@ -111,10 +111,7 @@ class WorkerRun:
         """Open the connections, wait for the start, load the server, report the counts."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        connector = Connector(self._plan)
-        self._pool = ConnectionPool(
-            self._plan, factory.connection_class(self._plan), connector, self._stopped.set
-        )
+        self._pool = connection_pool(self._plan, Connector(self._plan), self._stopped.set)
         self._loop.add_reader(self._orders, self._read_order)
         try:
             await self._open_all()
@@ -289,7 +286,9 @@ class WorkerRun:
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """Keep the error of a callback. A failed connection is handled by connection_lost."""
         error = context.get("exception")
-        if isinstance(error, BaseException) and not isinstance(error, OSError):
+        if not isinstance(error, BaseException) or self._pool.takes_error(error):
+            return
+        if not isinstance(error, OSError):
             self._error = self._error or error
             self._stopped.set()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection as Pipe
 
 from abench.plan.plan import Plan
+from abench.stats.nodes import Node
 
 
 class WorkerHandle:
@@ -14,11 +15,14 @@ class WorkerHandle:
 
     `reports` is the pipe with its messages, and ends when it does; `orders` is the descriptor on
     which it receives orders. `last_report_at` and `silent_since`, from when on its silence counts,
-    are in seconds of the monotonic clock.
+    are in seconds of the monotonic clock. `node` is what is known of its machine, if that is
+    another one; `lost_because` says what became of it there, such as "left the cluster".
     """
 
     reports: Pipe
     orders: int
+    node: Node | None = None
+    lost_because = ""
 
     def __init__(self) -> None:
         self.note_report(time.monotonic())

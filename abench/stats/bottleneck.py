@@ -7,7 +7,14 @@ rule is listed whichever rule applied. What to try next is beside each rule.
 from dataclasses import dataclass
 from typing import Annotated
 
-from abench.stats import client_limits, failure_limits, network_limits, server_limits
+from abench.stats import (
+    client_limits,
+    failure_limits,
+    network_limits,
+    scenario_limits,
+    schedule_limits,
+    server_limits,
+)
 from abench.stats.evidence import list_evidence
 from abench.stats.figure import Figure
 from abench.stats.finding import Rule
@@ -62,17 +69,20 @@ RULES: tuple[Rule, ...] = (
     failure_limits.find_silence,
     failure_limits.find_rate_limit,
     failure_limits.find_errors,
+    scenario_limits.find_broken_paths,
     client_limits.find_busy_client,
     client_limits.find_loop_lag,
     network_limits.find_full_backlog,
     network_limits.find_lossy_network,
-    server_limits.find_met_rate,
+    schedule_limits.find_met_rate,
     server_limits.find_growing_latency,
     server_limits.find_closed_connections,
     server_limits.find_busy_server,
     server_limits.find_slow_storage,
+    scenario_limits.find_missed_paths,
+    scenario_limits.find_own_pace,
     server_limits.find_queue,
-    server_limits.find_missed_rate,
+    schedule_limits.find_missed_rate,
     server_limits.find_waiting_client,
 )
 

@@ -2,9 +2,10 @@
 
 from abench.stats.finding import BUSY, Finding, client_demand
 from abench.stats.results import Results
-from abench.stats.units import plural, significant
+from abench.stats.units import percents, plural, significant
 
 LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
+STARVED = 0.5  # of the run without a core: then most responses waited for this client
 LATE_US = 10_000  # an event-loop lag that counts
 NO_PORTS, NO_FILES = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
 
@@ -76,13 +77,13 @@ def find_busy_client(report: Results) -> Finding | None:
 
 
 def find_loop_lag(report: Results) -> Finding | None:
-    """Find a client that was late to read responses, in a tenth of the run and by enough to matter.
+    """Find a client that was late to read responses, for enough of the run to matter.
 
-    If it is late more seldom, the slowest responses may be its fault, but not the rate: the
-    evidence has the 99th percentile.
+    It was late if it had no core for half of the run, or if its event loop was in a tenth of it. If
+    it was more seldom, the slowest responses may be its fault, but not the rate: the evidence has
+    the 99th percentile of the lag.
     """
-    lag, median = report.client.lag.percentiles["p90"], report.service.percentiles["p50"]
-    if lag is None or median is None or lag < LATE_SHARE * median or lag < LATE_US:
+    if max(report.client.cpu_wait, default=0.0) < STARVED and not _is_loop_late(report):
         return None
     return Finding(
         "loop-lag",
@@ -99,6 +100,11 @@ def find_loop_lag(report: Results) -> Finding | None:
     )
 
 
+def _is_loop_late(report: Results) -> bool:
+    lag, median = report.client.lag.percentiles["p90"], report.service.percentiles["p50"]
+    return lag is not None and median is not None and lag >= max(LATE_US, LATE_SHARE * median)
+
+
 def _competitor(report: Results) -> str:
     """Return what competes with this client for CPU time."""
     if report.is_local and report.shares_cores:
@@ -111,7 +117,6 @@ def _competitor(report: Results) -> str:
 def describe_cpu(report: Results) -> str:
     """Return what each worker used of a core, and what it waited for one."""
     client = report.client
-    shares = ", ".join(f"{100 * share:.0f}" for share in client.cpu)
     waits = max(client.cpu_wait, default=0.0)
     waited = f", {significant(round(100 * waits))} % waiting for one" if waits >= 0.01 else ""
-    return f"{shares} % of a core per worker{waited}"
+    return f"{percents(client.cpu)} % of a core per worker{waited}"

@@ -104,6 +104,7 @@ def _seconds(run: Run) -> Iterator[Second]:
     or earlier, and so may be longer than the others by half a report interval.
     """
     counted, duration_s, schedule = run.summary.series, run.duration_s, run.plan.schedule
+    due = None if run.plan.scenario else schedule  # iterations are due, and not requests
     last_s = int(max(duration_s - REPORT_INTERVAL_S / 2, max(counted.intervals, default=0)))
     counted.extend_to(last_s)
     for at_s in range(0, last_s + 1 if duration_s or counted.intervals else 0, counted.step_s):
@@ -118,7 +119,7 @@ def _seconds(run: Run) -> Iterator[Second]:
             bytes_received=interval.bytes_received,
             service=Latency.of(interval.service),
             response=Latency.of(interval.response) if schedule else None,
-            requested_per_sec=_requested_per_sec(schedule, at_s, length_s) if schedule else None,
+            requested_per_sec=_requested_per_sec(due, at_s, length_s) if due else None,
         )
 
 

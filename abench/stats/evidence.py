@@ -7,7 +7,7 @@ from abench.stats.finding import requests_in_flight
 from abench.stats.parts import ServerResult
 from abench.stats.results import Results
 from abench.stats.tls_results import TlsResult
-from abench.stats.units import byte_size, count, decimal, microseconds, significant
+from abench.stats.units import byte_size, count, decimal, microseconds, plural, significant
 from abench.system.procfs import TcpCounters
 
 WORTH_A_WORD = 0.05  # seconds, or threads
@@ -19,8 +19,11 @@ def list_evidence(report: Results) -> Iterator[str]:
         lag = microseconds(report.client.lag.percentiles["p99"])
         yield f"client: {describe_cpu(report)}, event-loop lag {lag} at p99"
     yield _little(report)
-    if report.opened and report.plan.keep_alive:
-        yield f"connections: {count(report.opened)} opened during the run"
+    if opened := report.phases.connect:
+        times = (opened.latency.percentiles["p50"], opened.latency.max)
+        median, longest = map(microseconds, times)
+        number = plural(opened.count, "connection")
+        yield f"opened during the run: {number}, in {median} at p50, {longest} at most"
     if report.tls and report.tls.handshakes:
         yield _handshake_figures(report, report.tls)
     if report.server:
@@ -52,7 +55,8 @@ def _little(report: Results) -> str:
     )
     if report.schedule or in_flight > 0.9 * capacity:
         return text
-    return f"{text}; the others were connecting, failing or delayed by this client"
+    others = "thinking, connecting" if report.scenario else "connecting"
+    return f"{text}; the others were {others}, failing or delayed by this client"
 
 
 def _handshake_figures(report: Results, tls: TlsResult) -> str:

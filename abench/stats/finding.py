@@ -33,6 +33,11 @@ def busy_connections(report: Results) -> float:
     return requests_in_flight(report) / report.plan.connections
 
 
+def connections_opened(report: Results) -> int:
+    """Return how many connections were opened while the clock ran."""
+    return report.phases.connect.count if report.phases.connect else 0
+
+
 def client_demand(report: Results, unknown: float = 0.0) -> float:
     """Return the share of a core that the busiest worker used, or was ready to use."""
     return max(report.client.demand, default=unknown)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from abench.plan.request_groups import MAX_GROUPS, OTHERS
 from abench.stats.derivation import Run
@@ -13,14 +13,9 @@ from abench.stats.summary import FAILURES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UrlResult:
-    """The results of the requests for one URL."""
+class GroupResult:
+    """The results of some of the requests."""
 
-    method: Annotated[str, Figure("Method", "The request method. Empty for all other URLs.")]
-    url: Annotated[
-        str | None,
-        Figure("URL", "The URL, without user name and password. Null for all other URLs."),
-    ]
     length_s: Annotated[float, Figure("Length", "Seconds of the run, as `duration_s`.", "s")]
     succeeded: Annotated[
         int,
@@ -72,6 +67,23 @@ class UrlResult:
         return self.succeeded * (self.service.mean or 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlResult(GroupResult):
+    """The results of the requests for one URL."""
+
+    method: Annotated[
+        str, Figure("Method", "The request method. Empty for all other URLs.", after="")
+    ]
+    url: Annotated[
+        str | None,
+        Figure(
+            "URL",
+            "The URL, without user name and password. Null for all other URLs.",
+            after="method",
+        ),
+    ]
+
+
 BY_URL = Figure(
     "URLs",
     f"The results of each URL, if there are several: of the {MAX_GROUPS:,} with the highest weight "
@@ -88,17 +100,22 @@ def url_results(run: Run) -> tuple[UrlResult, ...]:
 def _results(run: Run) -> Iterator[UrlResult]:
     for number, (method, url) in enumerate(run.plan.group_names()):
         counted = run.summary.groups.get(number, GroupStats())
-        scheduled = run.plan.schedule is not None
         yield UrlResult(
-            method=method,
-            url=None if url == OTHERS else url,
-            length_s=run.duration_s,
-            succeeded=counted.service.count,
-            failed=counted.failures.total(),
-            unfinished=counted.unfinished,
-            bytes_received=counted.bytes_received,
-            status=dict(sorted(counted.status.items())),
-            failures={kind: counted.failures[kind] for kind in FAILURES if counted.failures[kind]},
-            service=Latency.of(latencies_with_waits(counted, "service")),
-            response=(Latency.of(latencies_with_waits(counted, "response")) if scheduled else None),
+            method=method, url=None if url == OTHERS else url, **group_figures(run, counted)
         )
+
+
+def group_figures(run: Run, counted: GroupStats) -> dict[str, Any]:
+    """Return the fields of a GroupResult."""
+    scheduled = run.plan.schedule is not None
+    return {
+        "length_s": run.duration_s,
+        "succeeded": counted.service.count,
+        "failed": counted.failures.total(),
+        "unfinished": counted.unfinished,
+        "bytes_received": counted.bytes_received,
+        "status": dict(sorted(counted.status.items())),
+        "failures": {kind: counted.failures[kind] for kind in FAILURES if counted.failures[kind]},
+        "service": Latency.of(latencies_with_waits(counted, "service")),
+        "response": (Latency.of(latencies_with_waits(counted, "response")) if scheduled else None),
+    }

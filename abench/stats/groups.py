@@ -1,12 +1,14 @@
 """The counts of a group of requests, such as those for one URL."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from abench.stats import counts
 from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, SUM, Rule
 from abench.stats.histogram import Histogram
+from abench.stats.outcomes import OutcomeRecorder
 
 
 @dataclass(kw_only=True)
@@ -26,6 +28,12 @@ class GroupStats:
     bytes_received: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
 
+    def record_waits(self, waits: Sequence[tuple[int, int]]) -> None:
+        """Record the requests in flight at the end: time since the start and since due, in us."""
+        self.unfinished = len(waits)
+        self.waits = Histogram.of([wait for wait, _ in waits])
+        self.due_waits = Histogram.of([wait for _, wait in waits])
+
     def merge(self, other: "GroupStats") -> None:
         """Add another part of the same group."""
         counts.merge(self, other)
@@ -42,3 +50,39 @@ BY_GROUP = Rule(
     lambda groups: {number: counts.encode(one) for number, one in groups.items()},
     lambda plain: {int(number): counts.decode(GroupStats, one) for number, one in plain.items()},
 )
+
+
+class GroupRecorder(OutcomeRecorder):
+    """The counts of one process for one group since they were last taken.
+
+    A response that is recognized as the `expected` one needs no more than `append`; None is.
+    """
+
+    __slots__ = ("append", "expected")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.append = self.service.append
+        self.expected: object = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was counted."""
+        return not (self.service or self._failures)
+
+    def take(self, waits: Sequence[tuple[int, int]] = ()) -> GroupStats:
+        """Return the counts since the last call, and reset them.
+
+        `waits` are those of the requests in flight at the end: since the start and since due, in
+        microseconds.
+        """
+        taken = GroupStats(
+            service=Histogram.of(self.service),
+            response=Histogram.of(self.response),
+            status=self._statuses,
+            failures=self._failures,
+            bytes_received=self._bytes,
+        )
+        taken.record_waits(waits)
+        self._reset()
+        return taken

@@ -94,6 +94,10 @@ class Histogram:
             }
         )
 
+    def count_up_to(self, limit_us: int) -> int:
+        """Return how many values are not above `limit_us`, in whole buckets."""
+        return self.count - self.above(limit_us).total()
+
     @property
     def count(self) -> int:
         """The number of recorded values."""

@@ -49,8 +49,8 @@ class Second:
         float | None,
         Figure(
             "Requested rate",
-            "Requests per second that the schedule asks for. Null without a schedule, and "
-            "after its end.",
+            "Requests per second that the schedule asks for. Null without a schedule, with "
+            "a scenario, and after its end.",
             "/s",
             key="asked_per_sec",
             after="pages_per_sec",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from abench.stats import replay_results
+from abench.stats.nodes import describe_losses, describe_nodes
 from abench.stats.parts import (
     ClientUsage,
     Redirect,
@@ -35,6 +36,8 @@ MAX_RATIO = 1.1  # of the p99 of response and service times: below it they hardl
 def describe_target(report: Results) -> str:
     """Return what was requested: the URL, and the method unless it is GET."""
     plan = report.plan
+    if report.scenario:
+        return f"{report.scenario.file} on {plan.target.scheme}://{plan.target.authority}"
     number = len(plan.targets) + report.urls_left_out
     if number > 1:
         return f"{count(number)} URLs of {plan.target.scheme}://{plan.target.authority}"
@@ -152,6 +155,14 @@ def describe_client(client: ClientUsage) -> str:
     )
 
 
+def describe_own(report: Results) -> Iterator[tuple[str, str]]:
+    """Say what abench itself used, and where it ran: titles and texts."""
+    if report.client.cpu:
+        yield "client", describe_client(report.client)
+    if report.nodes:
+        yield "nodes", describe_nodes(report.nodes)
+
+
 def describe_gap(report: Results) -> str:
     """Return how service and response times differ; empty in a closed loop."""
     service = report.service.percentiles["p99"]
@@ -245,8 +256,9 @@ def remarks(report: Results) -> Iterator[str]:
     if report.gave_up:
         limit = duration(plan.timeout_s)
         yield f"Ended early: no connection could be opened for {limit}."
-    if report.lost_workers:
-        lost = plural(report.lost_workers, "worker")
+    yield from describe_losses(report.nodes)
+    if died := report.lost_workers - sum(node.lost is not None for node in report.nodes):
+        lost = plural(died, "worker")
         yield f"{lost} of {plan.processes} died: only what had been reported is counted."
     for fault in report.faults:
         yield f"abench failed: {fault}"

@@ -189,6 +189,7 @@ def _machine(report: Results) -> str:
 
 _COMPARED: dict[str, Callable[[Results], str]] = {
     "scheme": lambda report: report.plan.target.scheme,
+    "scenario": lambda report: report.scenario.file if report.scenario else "none",
     "path": _resources,
     "method": lambda report: report.plan.method,
     "body": lambda report: byte_size(report.body_bytes),

@@ -29,7 +29,6 @@ class Recorder(OutcomeRecorder):
         "_sent",
         "_unanswered",
         "handshakes",
-        "opened",
         "phases",
         "retried",
     )
@@ -39,7 +38,6 @@ class Recorder(OutcomeRecorder):
         self.handshakes = HandshakeRecorder()
         self.phases = PhaseRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
-        self.opened = 0  # connections that were opened for a request
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._sent = 0
         self._request_size = request_size
@@ -108,7 +106,6 @@ class Recorder(OutcomeRecorder):
             bytes_sent=self._take_sent(),
             retried=self.retried,
             phases=self.phases.take(),
-            opened=self.opened,
             handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
         )
@@ -117,7 +114,7 @@ class Recorder(OutcomeRecorder):
         self._reset()
         self._reasons = Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
-        self.retried = self.opened = 0
+        self.retried = 0
         return taken
 
     def _take_sent(self) -> int:

@@ -15,6 +15,7 @@ from abench.stats.environment import Environment
 from abench.stats.figure import Figure, Gate, derived, documented, stored_figures
 from abench.stats.group_results import BY_URL, UrlResult, url_results
 from abench.stats.latency import RESPONSE, SERVICE, Latency
+from abench.stats.nodes import Node
 from abench.stats.parts import (
     TCP_COUNTERS,
     ClientUsage,
@@ -30,6 +31,7 @@ from abench.stats.parts import (
 from abench.stats.phase_results import PhaseResults, phase_results
 from abench.stats.planned import Planned
 from abench.stats.replay_results import ReplayResult
+from abench.stats.scenario_results import ScenarioResult, scenario_result
 from abench.stats.schedule_results import RunSchedule, StageResult, schedule
 from abench.stats.sizes import SIZES, Sizes, response_sizes
 from abench.stats.summary import FAILURE_KINDS, FAILURES, Summary
@@ -84,18 +86,6 @@ class Results:
             of=lambda run: run.summary.open_connections,
         ),
     ]
-    opened: Annotated[
-        int | None,
-        Figure(
-            "Connections opened",
-            "Connections that were opened for a request while the clock ran. Null if it was not "
-            "counted.",
-            "connections",
-            key="connections_opened",
-            later=True,
-            of=lambda run: run.summary.opened,
-        ),
-    ] = None
     duration_s: Annotated[
         float,
         Figure(
@@ -116,6 +106,15 @@ class Results:
             of=lambda run: run.summary.start_within_ns / 1e9,
         ),
     ] = 0.0
+    nodes: Annotated[
+        tuple[Node, ...],
+        Figure(
+            "Nodes",
+            "The nodes of a run over several machines. Empty if it was on one.",
+            later=True,
+            of=lambda run: tuple(run.summary.nodes),
+        ),
+    ] = ()
     stopped_by: Annotated[
         int | None,
         Figure(
@@ -317,11 +316,11 @@ class Results:
         Figure(
             "Schedule",
             "When requests were due, and how well that was met. Null in a closed loop. If "
-            "`rate` and `stages` are both null, a log was replayed.",
+            "`rate` and `stages` are both null, a log was replayed. With a scenario, what is due, "
+            "here and in `stages`, is an iteration.",
             of=schedule,
         ),
     ]
-    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
     replay: Annotated[
         ReplayResult | None,
         Figure(
@@ -329,6 +328,16 @@ class Results:
             "The log that was replayed, and what of it was not. Null without one.",
             later=True,
             of=replay_results.replay,
+        ),
+    ] = None
+    by_url: Annotated[tuple[UrlResult, ...], BY_URL._replace(of=url_results)] = ()
+    scenario: Annotated[
+        ScenarioResult | None,
+        Figure(
+            "Scenario",
+            "How the users of `abench run` fared. Null for a run without a scenario.",
+            later=True,
+            of=scenario_result,
         ),
     ] = None
     warmup: Annotated[

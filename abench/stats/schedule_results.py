@@ -250,7 +250,8 @@ def _stages(run: Run) -> Iterator[StageResult]:
             length_s=length_s,
             schedule=_stage_schedule(counted, stage.due(length_s), length_s, run.summary.lost > 0),
             succeeded=counted.service.count,
-            failed=counted.failed,
+            # With a scenario, iterations are started, and requests fail.
+            failed=counted.failures.total() if run.plan.scenario else counted.failed,
             unfinished=counted.unfinished,
             service=Latency.of(latencies_with_waits(counted, "service")),
             response=Latency.of(latencies_with_waits(counted, "response")),

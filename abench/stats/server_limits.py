@@ -9,6 +9,7 @@ from abench.stats.finding import (
     both_are_idle,
     busy_connections,
     client_demand,
+    connections_opened,
     quoted_url,
     requests_in_flight,
     server_cores,
@@ -16,47 +17,16 @@ from abench.stats.finding import (
     server_processes,
 )
 from abench.stats.growth import chance_of_growth
-from abench.stats.phrases import describe_late
 from abench.stats.results import Results
-from abench.stats.units import decimal, microseconds, significant
+from abench.stats.units import microseconds, significant
 
-HIGH_LATE_SHARE = 0.01  # of the requests that were started
 RARE = 0.01  # the chance of a trend: one steady run in a hundred is called growing at most
 MANY_TIMES = 2.0  # what the latency has to grow by: less is the noise of a shared machine
 MIN_SECONDS = 5  # the fewest values of which one order in a hundred can be told
 FEW_PER_CONNECTION = 2  # requests: below it, opening connections is a part of each
 MIN_CONNECTIONS = 4  # of fewer, a queue cannot be told from latencies that differ
-QUEUED = 0.5  # of the mean latency: a response that was faster found at most half of the queue
-FEW_FAST = 0.02  # of the requests: now and then, one overtakes the others that wait for a lock
+FEW_FAST = 0.005  # of the requests: now and then, one overtakes the others that wait for a lock
 MANY_IN_STORAGE = 0.5  # threads on average
-
-
-def find_met_rate(report: Results) -> Finding | None:
-    """Find a schedule that the server kept up with."""
-    schedule = report.schedule
-    if schedule is None or not schedule.is_met:
-        return None
-    if schedule.late_share >= HIGH_LATE_SHARE:
-        started = describe_late(schedule, report.stages)
-        return Finding(
-            "schedule",
-            "likely",
-            f"The rate was reached, but {started}{_wait(report)}.",
-            (f"More connections, so that a free one is there: -c {2 * report.plan.connections}",),
-        )
-    rate = max(1, round(1.5 * schedule.achieved))
-    return Finding(
-        "schedule",
-        "sure",
-        "The requested rate was the limit, and it was met.",
-        (f"Ask for more: -R {rate}, until the latencies leave what you allow.",),
-    )
-
-
-def _wait(report: Results) -> str:
-    """Return the response time of a late schedule as the end of a sentence."""
-    p99 = report.response.percentiles["p99"] if report.response else None
-    return "" if p99 is None else f": response times are {microseconds(p99)} at p99"
 
 
 def find_growing_latency(report: Results) -> Finding | None:
@@ -101,7 +71,7 @@ def _is_cut(report: Results) -> bool:
 
 def find_closed_connections(report: Results) -> Finding | None:
     """Find a server that closes connections although they were to be kept."""
-    opened = report.opened or 0
+    opened = connections_opened(report)
     if not report.plan.keep_alive or FEW_PER_CONNECTION * opened < report.total or not opened:
         return None
     each = report.total / opened
@@ -178,20 +148,17 @@ def find_queue(report: Results) -> Finding | None:
 
     In a closed loop the first requests find no queue, and all later ones the same: the fastest
     response took what the work takes, the others that and the wait for all before them. By Little's
-    law the rate times the time of the work is the number that is worked on at once. Where latencies
-    differ for other reasons, more than the first request of each connection are fast.
+    law the rate times the time of the work is the number that is worked on at once.
     """
     fastest, mean = report.service.min, report.service.mean
     if fastest is None or mean is None or report.schedule:
         return None
     connections = report.plan.connections * report.plan.pipeline
-    if connections < MIN_CONNECTIONS or fastest > QUEUED * mean or not both_are_idle(report):
+    if connections < MIN_CONNECTIONS or fastest > mean / 4 or not both_are_idle(report):
         return None
     if busy_connections(report) < BUSY * report.plan.pipeline:
         return None
-    histogram = report.summary.service
-    fast = histogram.count - histogram.above(round(QUEUED * mean)).total()
-    if fast > max(connections, FEW_FAST * histogram.count):
+    if not _queue_grew(report, mean, connections):
         return None
     at_once = max(1, round(requests_in_flight(report) * fastest / mean))
     return Finding(
@@ -212,32 +179,19 @@ def find_queue(report: Results) -> Finding | None:
     )
 
 
-def find_missed_rate(report: Results) -> Finding | None:
-    """Find a schedule that was not met."""
-    schedule = report.schedule
-    if schedule is None:
-        return None
-    missed = (
-        f"Only {decimal(schedule.achieved)} of {decimal(schedule.offered)} requests/sec were sent"
-    )
-    connections = 2 * report.plan.connections
-    if busy_connections(report) > BUSY:
-        return Finding(
-            "server",
-            "likely",
-            f"{missed}: every connection was busy, so the server is too slow for it or -c is too "
-            "small.",
-            (
-                f"Which of both? -c {connections}: if the rate grows, connections were missing.",
-                f"What the server can do: a closed loop, -c {report.plan.connections} without -R.",
-            ),
-        )
-    return Finding(
-        "unclear",
-        "unclear",
-        f"{missed}, although connections were free.",
-        ("Repeat it with --server-pid PID, and longer: -t 60.",),
-    )
+def _queue_grew(report: Results, mean_us: float, connections: int) -> bool:
+    """Whether a queue grew at the start, once: half of the connections found at most half of it.
+
+    So about that many responses took less than half of the mean, half of those less than a quarter,
+    and nearly all of them came at once. Where latencies differ by chance, other numbers did, or
+    hardly any took less than a quarter, or they went on to do so.
+    """
+    whole, first = report.summary.service, report.summary.series.at(0).service
+    fast = whole.count_up_to(round(mean_us / 2))
+    if not connections / 4 <= fast <= max(connections, FEW_FAST * whole.count):
+        return False
+    early = first.count_up_to(round(mean_us / 2))
+    return 2 * early >= fast and 16 * whole.count_up_to(round(mean_us / 4)) >= connections
 
 
 def find_waiting_client(report: Results) -> Finding | None:

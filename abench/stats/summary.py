@@ -17,9 +17,11 @@ from abench.stats.groups import BY_GROUP, GroupStats
 from abench.stats.handshakes import Handshakes
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval
+from abench.stats.nodes import NODES, Node
 from abench.stats.phases import MERGED as PHASES_MERGED
 from abench.stats.phases import Phases
 from abench.stats.samples import Sample, merge_samples
+from abench.stats.scenario_counts import ScenarioCounts
 from abench.stats.stages import StageStats
 from abench.stats.time_series import TimeSeries
 
@@ -81,6 +83,7 @@ _STAGES = Rule(
     lambda stages: {number: one.encode() for number, one in stages.items()},
     lambda plain: {int(number): StageStats.decode(one) for number, one in plain.items()},
 )
+_SCENARIO = Rule(counts.merge_into, ScenarioCounts.encode, ScenarioCounts.decode)
 _HANDSHAKES = Rule(counts.merge_into, Handshakes.encode, Handshakes.decode)
 _SAMPLES = Rule(
     lambda one, other: merge_samples([*one, *other]) if other else one,
@@ -115,13 +118,14 @@ class Summary:
         `sizes`: bytes of each response to a success, where they are known.
         `last_start_ns`: when the last request to be started was started, if it was.
         `samples`: the first failures of each kind, and the first redirects.
+        `scenario`: with a scenario, whose iterations are then what `started`, `late`, `skipped` and
+            `stages` count.
 
     Connections and workers:
         `phases`: how long it took to open connections while the clock ran, and the parts of
             requests, wherever they happened.
         `handshakes`: what TLS agreed on, and how many sessions were resumed.
         `open_connections`: when the clock started.
-        `opened`: connections that were opened for a request while the clock ran.
         `paused_ns`: the time, summed over all connections, in which no request could be sent
             because a connection had failed to open and the next attempt was not due.
         `answering`: when responses came, or none was expected.
@@ -131,6 +135,7 @@ class Summary:
         `warmup_ns`, `warmup_requests`: excluded before the clock started. `steady` is whether the
             rate had settled by then.
         `lost`: worker processes that died; only what they had reported is counted.
+        `nodes`: of a run over several machines.
         `gave_up`: workers that ended early because no connection could be opened.
         `faults`: what went wrong in abench itself.
         `stopped_by`: the signal that ended the run, 0 for none.
@@ -149,13 +154,13 @@ class Summary:
     failures: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     reasons: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     samples: Annotated[list[Sample], _SAMPLES] = field(default_factory=list)
+    scenario: Annotated[ScenarioCounts, _SCENARIO] = field(default_factory=ScenarioCounts)
     sizes: Annotated[Histogram, HISTOGRAM] = field(default_factory=Histogram)
     bytes_received: Annotated[int, SUM] = 0
     bytes_sent: Annotated[int, SUM] = 0
     phases: Annotated[Phases, PHASES_MERGED] = field(default_factory=Phases)
     handshakes: Annotated[Handshakes, _HANDSHAKES] = field(default_factory=Handshakes)
     open_connections: Annotated[int, SUM] = 0
-    opened: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0
     started: Annotated[int, SUM] = 0
@@ -170,6 +175,7 @@ class Summary:
     elapsed_ns: Annotated[int, MAX] = 0
     start_within_ns: Annotated[int, MAX] = 0
     lost: Annotated[int, SUM] = 0
+    nodes: Annotated[list[Node], NODES] = field(default_factory=list)
     gave_up: Annotated[int, SUM] = 0
     stopped_by: Annotated[int, MAX] = 0
     faults: Annotated[list[str], SORTED] = field(default_factory=list)

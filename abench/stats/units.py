@@ -1,5 +1,8 @@
 """Numbers formatted for people."""
 
+from collections.abc import Sequence
+
+_MAX_LISTED = 8
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -18,6 +21,13 @@ def decimal(number: float) -> str:
 def plural(number: int, noun: str) -> str:
     """Return `1 worker`, `2 workers`."""
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
+
+
+def percents(shares: Sequence[float]) -> str:
+    """Return shares in percent: `12, 15`, or of more than eight their range, `12 to 15`."""
+    if len(shares) > _MAX_LISTED:
+        return f"{100 * min(shares):.0f} to {100 * max(shares):.0f}"
+    return ", ".join(f"{100 * share:.0f}" for share in shares)
 
 
 def byte_size(number: float) -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from abench.system import procfs
 
-MAX_THREADS = 256  # of all processes: reading two files of each takes 20 us, ten times a second
+MAX_THREADS = 128  # of all processes: to read two files of each takes 50 us, five times a second
 _UNINTERRUPTIBLE = "D"
 
 

@@ -45,6 +45,12 @@ class Protocol(asyncio.Protocol):
             self._respond(self._transport)
 
 
+def send(transport: asyncio.Transport, response: bytes) -> None:
+    """Send a response, unless the client has gone."""
+    if not transport.is_closing():
+        transport.write(response)
+
+
 def later(seconds: float, action: Callable[..., object], *arguments: object) -> None:
     """Call after so many seconds."""
     asyncio.get_running_loop().call_later(seconds, action, *arguments)
@@ -52,12 +58,23 @@ def later(seconds: float, action: Callable[..., object], *arguments: object) -> 
 
 def quick(transport: asyncio.Transport) -> None:
     """Respond at once: what limits is somewhere else."""
-    transport.write(OK)
+    send(transport, OK)
 
 
 def distant(transport: asyncio.Transport) -> None:
     """Respond after 20 ms, to any number of requests at once."""
-    later(0.02, transport.write, OK)
+    later(0.02, send, transport, OK)
+
+
+class Uneven:
+    """Responds after 5 to 60 ms, as chance will have it, to any number of requests at once."""
+
+    def __init__(self) -> None:
+        self._chance = random.Random(1)
+
+    def __call__(self, transport: asyncio.Transport) -> None:
+        """Respond."""
+        later(min(0.06, 0.005 + self._chance.expovariate(100)), send, transport, OK)
 
 
 def computing(transport: asyncio.Transport) -> None:
@@ -65,14 +82,14 @@ def computing(transport: asyncio.Transport) -> None:
     end = time.thread_time() + 0.002
     while time.thread_time() < end:
         pass
-    transport.write(OK)
+    send(transport, OK)
 
 
 def closing(transport: asyncio.Transport) -> None:
     """Respond after 5 ms, and close the connection."""
 
     def respond() -> None:
-        transport.write(CLOSING)
+        send(transport, CLOSING)
         transport.close()
 
     later(0.005, respond)
@@ -86,7 +103,7 @@ class Failing:
     def __call__(self, transport: asyncio.Transport) -> None:
         """Respond."""
         self.number += 1
-        later(0.005, transport.write, OK if self.number % 3 else UNAVAILABLE)
+        later(0.005, send, transport, OK if self.number % 3 else UNAVAILABLE)
 
 
 class Falling:
@@ -98,7 +115,7 @@ class Falling:
         """Respond, or do not."""
         self.number += 1
         if self.number <= 200:
-            later(0.005, transport.write, OK)
+            later(0.005, send, transport, OK)
 
 
 class Limited:
@@ -112,7 +129,7 @@ class Limited:
         is_allowed = now >= self.free_at
         if is_allowed:
             self.free_at = now + 0.01
-        later(0.005, transport.write, OK if is_allowed else TOO_MANY)
+        later(0.005, send, transport, OK if is_allowed else TOO_MANY)
 
 
 class Pooled:
@@ -124,7 +141,7 @@ class Pooled:
     def __call__(self, transport: asyncio.Transport) -> None:
         """Respond when a thread has worked for it."""
         work = asyncio.get_running_loop().run_in_executor(self._threads, time.sleep, 0.015)
-        work.add_done_callback(lambda _: transport.write(OK))
+        work.add_done_callback(lambda _: send(transport, OK))
 
 
 async def serve_events(listener: socket.socket, respond: Respond) -> None:
@@ -214,6 +231,7 @@ BY_EVENTS: dict[str, Callable[[], Respond]] = {
     "quick": lambda: quick,
     "cpu": lambda: computing,
     "latency": lambda: distant,
+    "uneven": Uneven,
     "closing": lambda: closing,
     "errors": Failing,
     "silence": Falling,

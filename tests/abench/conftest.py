@@ -32,6 +32,7 @@ from abench.plan.route import Route, TlsOptions
 from abench.report import html
 from abench.runner import worker
 from abench.runner.worker import START, START_COUNTING, Finished, Message, Ready, WorkerRun
+from abench.scenario import user_connection
 from abench.stats.summary import Summary
 from tests.abench.tls_peer import TlsPeer
 from tests.abench.virtual_time import VirtualTimeLoop, VirtualTimer, clock
@@ -50,7 +51,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], o
 
 _TIMED = (
     *(connection, connection_pool, one_shot, open_loop, pipelined, scheduler),
-    *(socket_transport, worker),
+    *(socket_transport, worker, user_connection),
 )
 
 
@@ -314,7 +315,14 @@ class ClientClock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead_ns = 0
         self._monkeypatch = monkeypatch
-        for module in (connection, connection_pool, one_shot, open_loop, pipelined):
+        for module in (
+            connection,
+            connection_pool,
+            one_shot,
+            open_loop,
+            pipelined,
+            user_connection,
+        ):
             read = module._clock
             monkeypatch.setattr(module, "_clock", lambda read=read: read() + self._ahead_ns)
 

@@ -3,28 +3,35 @@
 import asyncio
 import json
 import os
+import random
 import sys
 from collections import Counter
 from dataclasses import replace
+from html import escape
 
 import pytest
 
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
+from abench.report import document, html
+from abench.report.text import format_plain
 from abench.runner import preflight
+from abench.runner.measure import measure
 from abench.stats import units
 from abench.stats.bottleneck import LIMITERS, find_bottleneck
 from abench.stats.coverage import Coverage
 from abench.stats.derivation import server_result
 from abench.stats.histogram import Histogram
-from abench.stats.intervals import Interval
+from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.phases import Phases
 from abench.stats.results import build_results
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
 from abench.system import procfs, server_monitor
+from abench.system import threads as threads_module
 from abench.system.procfs import TcpCounters
 from abench.system.server_monitor import ServerMonitor, ServerUsage
-from abench.system.threads import MAX_THREADS, ThreadMonitor, ThreadUsage
+from abench.system.threads import ThreadMonitor, ThreadUsage
 
 SECOND = 1_000_000_000
 
@@ -55,8 +62,25 @@ SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
 LOSSY = TcpCounters(100_000, 5_000, 0, 0, 0)
 UNANSWERED = TcpCounters(100_000, 5_000, 0, 0, 0, syn_retransmitted=4_900)
 IDLE_SERVER = ServerUsage(1.0, 0, ended=False)
-QUEUE = Histogram.of([1_000 * place for place in range(1, 10)] + [10_000] * 9_991)
+FIRST = [1_000 * place for place in range(1, 11)]
+QUEUE = {
+    "service": Histogram.of(FIRST + [10_000] * 9_990),
+    "series": TimeSeries(intervals=PackedIntervals({0: Interval(service=Histogram.of(FIRST))})),
+    "server": IDLE_SERVER,
+}
 """A server that works on one request at a time for 1 ms: the first ten find a shorter queue."""
+
+
+def spread(deviation):
+    """Return 10,000 latencies of 10 ms that differ by chance, 1,000 of them in the first second."""
+    chance = random.Random(1)
+    times = [max(1, round(chance.gauss(10_000, 10_000 * deviation))) for _ in range(10_000)]
+    first = Interval(service=Histogram.of(times[:1_000]))
+    return {
+        "service": Histogram.of(times),
+        "series": TimeSeries(intervals=PackedIntervals({0: first})),
+        "server": IDLE_SERVER,
+    }
 
 
 def seconds(*medians_us):
@@ -65,6 +89,11 @@ def seconds(*medians_us):
     for at_s, us in enumerate(medians_us):
         series.add(at_s, Interval(99, 0, 0, Histogram.of([us] * 99)))
     return series
+
+
+def opened(number):
+    """Return the phases of a run that opened so many connections."""
+    return Phases(connect=Histogram.of([500] * number))
 
 
 def threads(busiest_s, without_core_s=0.0, in_storage=0.0):
@@ -116,6 +145,12 @@ CASES = {
     ),
     "a rate that was not met for an unknown reason": (run(SCHEDULED, skipped=5_000), "unclear"),
     "a client that got half of a core": (run(busy=0.5, waited=0.45), "client"),
+    "a client that had no core for half of the run": (run(busy=0.1, waited=0.55), "loop-lag"),
+    "a client that had no core for a while": (run(busy=0.1, waited=0.4), "server"),
+    "a client that was late once in a hundred times": (
+        run(costs=[ResourceUsage(SECOND, 10 * SECOND, 0, Histogram.of([20_000] * 5 + [9] * 95))]),
+        "server",
+    ),
     "a server that got half of a core": (
         run(server=ServerUsage(5.0, 0, ended=False, threads=threads(9.5, 4.6))),
         "server",
@@ -128,9 +163,20 @@ CASES = {
         run(server=ServerUsage(9.8, 0, ended=False, threads=threads(9.5, in_storage=1.0))),
         "server",
     ),
-    "a queue in the server": (run(service=QUEUE, server=IDLE_SERVER), "concurrency"),
-    "a queue in a server that is not watched": (run(service=QUEUE), "server"),
-    "a queue for the CPU": (run(service=QUEUE, server=ServerUsage(9.8, 0, ended=False)), "server"),
+    "a queue in the server": (run(**QUEUE), "concurrency"),
+    "a queue in a server that is not watched": (run(**{**QUEUE, "server": None}), "server"),
+    "a queue for the CPU": (
+        run(**{**QUEUE, "server": ServerUsage(9.8, 0, ended=False)}),
+        "server",
+    ),
+    "latencies that differ by a tenth": (run(**spread(0.1)), "latency"),
+    "latencies that differ by a sixth": (run(**spread(0.17)), "latency"),
+    "latencies that differ by a fifth": (run(**spread(0.2)), "latency"),
+    "latencies that differ by a third": (run(**spread(0.33)), "latency"),
+    "a few fast requests now and then": (
+        run(**{**QUEUE, "series": TimeSeries()}),
+        "latency",
+    ),
     "fast and slow requests without a queue": (
         run(service=Histogram.of([1_000, 19_000] * 5_000), server=IDLE_SERVER),
         "latency",
@@ -147,10 +193,10 @@ CASES = {
         run(SCHEDULED, skipped=5_000, series=seconds(1, 1, 2, 3, 4, 5)),
         "unclear",
     ),
-    "connections that the server closes": (run(opened=10_000), "keep-alive"),
-    "connections that are closed now and then": (run(opened=100), "server"),
+    "connections that the server closes": (run(phases=opened(10_000)), "keep-alive"),
+    "connections that are closed now and then": (run(phases=opened(100)), "server"),
     "connections that are to be closed": (
-        run(Plan(url="http://h/", duration_s=10.0, keep_alive=False), opened=10_000),
+        run(Plan(url="http://h/", duration_s=10.0, keep_alive=False), phases=opened(10_000)),
         "server",
     ),
     "a limited rate": (
@@ -185,9 +231,29 @@ def test_every_limiter_has_a_case() -> None:
 
 def test_the_queue_is_described_by_its_figures() -> None:
     """Little's law: 1,000 requests/s of 1 ms each are one at a time."""
-    found = find_bottleneck(run(service=QUEUE, server=IDLE_SERVER))
+    found = find_bottleneck(run(**QUEUE))
     assert "about 1 at a time, each takes 1.00 ms" in found.sentence
     assert found.advice[0].startswith("To be sure: -c 5. ")
+
+
+def test_every_form_of_report_has_the_advice(without_plots) -> None:
+    report = run(failures=Counter({"status": 3_000}), status=Counter({200: 10_000, 429: 3_000}))
+    first, second = find_bottleneck(report).advice
+    text = " ".join(format_plain(report).split())
+    assert f"try {first} {second}" in text
+    assert document.to_document(report)["verdict"]["advice"] == [first, second]
+    page = html.format_fragment(report)
+    assert f"<li>{escape(first)}</li><li>{escape(second)}</li>" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "quoted"),
+    [("http://h/a", "http://h/a"), ("http://h/?a=1&b=$(c)", "'http://h/?a=1&b=$(c)'")],
+)
+def test_a_url_in_a_command_is_one_word(url, quoted):
+    plan = Plan(url=url, duration_s=10.0)
+    advice = find_bottleneck(run(plan, phases=opened(10_000))).advice
+    assert advice[0].startswith(f"What does it say? curl -sv -o /dev/null {quoted} 2>&1 |")
 
 
 def test_a_starved_client_is_told_from_a_busy_one() -> None:
@@ -358,6 +424,22 @@ def test_a_process_whose_name_is_no_utf_8_is_measured(tmp_path, monkeypatch):
     )
 
 
+def test_the_server_is_sampled_five_times_a_second_once_the_run_has_begun(monkeypatch):
+    """However many workers report: what a server does before the start is not of the run."""
+    samples, times = [], (0.0, 0.0, 0.1, 0.2, 0.25, 0.39, 0.41, 0.5)
+
+    def carry_out(plan, watch):
+        for elapsed_s in times:
+            watch(Summary(), elapsed_s)
+            samples.append(sampled.count(1))
+        return Summary()
+
+    sampled = []
+    monkeypatch.setattr(ServerMonitor, "sample", lambda _: sampled.append(1))
+    measure(SCHEDULED, server_pids=[os.getpid()], runner=carry_out, with_environment=False)
+    assert samples == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
 def thread(root, path, state, ran_ns, waited_ns):
     directory = root / path
     directory.mkdir(parents=True, exist_ok=True)
@@ -382,11 +464,12 @@ def test_threads_are_sampled(tmp_path, monkeypatch):
 
 def test_a_bounded_number_of_threads_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(procfs, "PROC", tmp_path)
-    for number in range(MAX_THREADS + 9):
+    monkeypatch.setattr(threads_module, "MAX_THREADS", 3)
+    for number in range(5):
         thread(tmp_path, f"7/task/{number}", "D", 0, 0)
     monitor = ThreadMonitor()
     monitor.sample([7])
-    assert monitor.result().in_storage == MAX_THREADS
+    assert monitor.result().in_storage == 3
 
 
 def test_invalid_server_is_refused(tmp_path):

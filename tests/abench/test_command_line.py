@@ -26,6 +26,10 @@ GROUPS = {
     "calibrate": ["Load", "Workers and server", "Reports", "Other", "Examples"],
     "compare": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
     "report": ["Arguments", "Reports", "Other", "Examples"],
+    "run": [
+        *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
+        *("Workers and server", "Reports", "Other", "Examples"),
+    ],
     "trend": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
 }
 

@@ -336,3 +336,21 @@ def test_messages_survive_encoding(values, number):
         line = remote_worker.encode(message)
         assert "\n" not in line
         assert remote_worker.decode(line) == message
+
+
+@pytest.mark.slow
+async def test_a_scenario_travels_to_the_nodes(cluster, serve, abench, tmp_path):
+    server = await serve(OK)
+    (tmp_path / "names.csv").write_text("name\none\ntwo\nthree\nfour\n")
+    (tmp_path / "shop.py").write_text(
+        "from abench import Rows, User\n"
+        "names = Rows('names.csv')\n"
+        "async def visit(user: User) -> None:\n"
+        "    await user.get('/' + user.take(names)['name'])\n"
+    )
+    arguments = ("run", str(tmp_path / "shop.py"), server.url, "--dask", cluster.address)
+    completed = await abench(*arguments, "-n", "8", "-c", "4", "--json", "-")
+    assert completed.json["scenario"]["completed"] == 8, completed.err
+    # Each of the two nodes deals out every second row.
+    steps = {one["name"]: one["succeeded"] for one in completed.json["scenario"]["steps"]}
+    assert steps == {f"GET /{name}": 2 for name in ("one", "two", "three", "four")}

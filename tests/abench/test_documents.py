@@ -422,7 +422,7 @@ def test_page_of_a_failed_run(name):
 
 def test_markup_in_values_is_escaped(without_plots):
     page = written(html.write_html, hostile())
-    assert "<script" not in page
+    assert page.count("<script") == 3  # of the page itself: data, the library and what uses it
     assert "<img" not in page
     assert page.count("</title>") == 1
 

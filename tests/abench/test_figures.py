@@ -111,7 +111,7 @@ def test_conditions_and_comparisons_are_named_by_the_declarations():
     known = str(caught.value).partition("is not one of ")[2].split(", ")
     assert set(known) == {
         *("errors", "stale", "retried", "unfinished", "late", "skipped", "pages", "achieved"),
-        *("silence", "min", "mean", "max", "p50 to p99.9999"),
+        *("silence", "min", "mean", "max", "p50 to p99.9999", "checks", "iterations"),
     }
     assert compared_figures(Results) == {"pages/sec": True}
     assert compared_figures(Latency) == dict.fromkeys(("p50", "p90", "p99"), False)

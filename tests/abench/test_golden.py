@@ -18,6 +18,7 @@ from abench.stats.difference import BY_NOTHING, BaselineComparison, Difference
 from abench.stats.environment import Environment
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.nodes import Node
 from abench.stats.parts import Threshold
 from abench.stats.results import build_results
 from abench.stats.samples import REDIRECT, Sample
@@ -94,6 +95,10 @@ def everything():
         gave_up=1,
         stopped_by=15,
         faults=["KeyError: 'x'"],
+        nodes=[
+            Node("10.0.0.2:4000", 5, 890, 4, 0.03, 13, 40_000),
+            Node("10.0.0.3:4000", 4, 100, 3, None, 2, 900, "left the cluster", 0.4),
+        ],
     )
     plan = Plan(url=URL, stages="1s@100,ramp:1500ms@100-1k", method="POST", body=b"1=2", workers=2)
     return replace(

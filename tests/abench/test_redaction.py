@@ -210,7 +210,7 @@ async def test_report_has_the_command_without_secrets(serve, abench, tmp_path):
 def test_arguments_of_main_are_published_not_argv(monkeypatch):
     monkeypatch.setattr("sys.argv", ["program", "--secret", "hidden"])
     seen = []
-    monkeypatch.setattr(bench, "measure", lambda *_a, **more: seen.append(more["arguments"]))
+    monkeypatch.setattr(bench, "Measurement", lambda *_a, **more: seen.append(more["arguments"]))
     with pytest.raises(SystemExit):
         main(["-n", "5", "-u", "me:pw", "http://127.0.0.1:1/"])
     assert seen == [("-n", "5", "-u", "...", "http://127.0.0.1:1/")]

@@ -343,10 +343,7 @@ def test_samples_without_failures_are_dropped():
 class _Facts(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.tags, self.words = set(), []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
+        self.words = []
 
     def handle_data(self, data):
         self.words.append(data)
@@ -355,8 +352,9 @@ class _Facts(HTMLParser):
 def test_page_shows_escaped_messages(without_plots):
     moved = sampled(0, REDIRECT, "302", "/<script>")
     facts = _Facts()
-    facts.feed(written(html.write_html, report_of(*FOUND, moved, status=Counter({302: 1}))))
-    assert "script" not in facts.tags
+    page = written(html.write_html, report_of(*FOUND, moved, status=Counter({302: 1})))
+    facts.feed(page)
+    assert page.count("<script") == 3  # of the page itself: data, the library and what uses it
     assert f"first after 2.40 ms: {FOUND[0].message}" in facts.words
     assert "connect ECONNREFUSED" in facts.words
     assert any("is a redirect (302) to /<script>" in one for one in facts.words)

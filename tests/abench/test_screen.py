@@ -332,3 +332,23 @@ def test_a_plain_run_imports_none_of_it():
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("elapsed_s", [0.001, 0.4, 0.401, 3.0, 59.9, 61.0])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"duration_s": 60.0},
+        {"requests": 500},
+        {"rate": 100.0, "duration_s": 60.0},
+        {"stages": "20s@10,ramp:40s@10-100"},
+        {"keep_alive": False, "duration_s": 60.0},
+    ],
+    ids=str,
+)
+def test_a_run_can_be_judged_at_any_moment(options, elapsed_s):
+    plan = Plan(url="http://127.0.0.1/", **options)
+    for counts in (Summary(), summary_at(2), Summary(failures=Counter(connect=5))):
+        report = build_results(plan, counts_so_far(plan, counts, elapsed_s))
+        now = advance(plan, counts, elapsed_s)
+        assert "so far" in text_of(picture(plan, report=report, advance=now), 100, 40)
