@@ -1,8 +1,7 @@
 """One connection: sends, takes the time, reads the response, sends again."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from abench.client.connection_pool import ConnectionPool
 from abench.client.parser_variants import parser_for
@@ -10,13 +9,10 @@ from abench.client.reopened_connection import ReopenedConnection
 from abench.client.response_parser import ResponseError
 from abench.client.socket_transport import SocketTransport
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
-from abench.stats.group_recorder import GroupRecorder
+from abench.stats.groups import GroupRecorder
 from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 from abench.stats.stages import StageRecorder
-
-if TYPE_CHECKING:
-    from abench.stats.mix_recorder import MixRecorder
 
 _clock = time.perf_counter_ns
 
@@ -60,7 +56,7 @@ class Connection(ReopenedConnection):
         super().__init__(pool)
         self._parser = parser_for(pool.plan)
         self._expected: ExpectedResponse = NOTHING_EXPECTED
-        self._group: MixRecorder | None = None  # of the request in flight, if there are several
+        self._group: GroupRecorder | None = None  # of the request in flight, if there are several
         self._response_size = 0  # bytes of a response that is being parsed
         self._starts_with = pool.buffer.startswith
         self._constant_request = b""  # its bytes, if they are always the same
@@ -167,7 +163,7 @@ class Connection(ReopenedConnection):
         """The stage of the request in flight; None without one."""
         return None
 
-    def groups_in_flight(self) -> Sequence[GroupRecorder | None]:
+    def groups_in_flight(self) -> list[GroupRecorder | None]:
         """Return the group of each counted request in flight, in the order of `waits_us`."""
         return [self._group]
 

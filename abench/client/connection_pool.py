@@ -5,7 +5,7 @@ import math
 import random
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from abench.client.connector import Connector
@@ -15,13 +15,12 @@ from abench.plan.plan import Plan
 from abench.plan.request import IDEMPOTENT_METHODS
 from abench.plan.schedule import Backoff
 from abench.plan.workload import ExpectedResponse
-from abench.stats.group_recorder import GroupRecorder
-from abench.stats.groups import GroupStats
+from abench.stats.groups import GroupRecorder, GroupStats
 from abench.stats.histogram import Histogram
-from abench.stats.mix_recorder import MixRecorder
 from abench.stats.recorder import Recorder
 from abench.stats.stages import StageRecorder, StageStats
 from abench.stats.summary import Summary
+from abench.stats.url_recorder import UrlRecorder
 
 _clock = time.perf_counter_ns
 _UNLIMITED = cast("int", math.inf)  # a countdown that never reaches zero
@@ -60,7 +59,7 @@ class PooledConnection(Protocol):
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
         """Return (since its start, since it was due) in us for each counted request in flight."""
 
-    def groups_in_flight(self) -> Sequence[GroupRecorder | None]:
+    def groups_in_flight(self) -> list[GroupRecorder | None]:
         """Return the group of each counted request in flight, in the order of `waits_us`."""
 
     def abort(self) -> int:
@@ -91,7 +90,7 @@ class ConnectionPool:
         self.recorder = Recorder(len(only.request.encode(0)) if only else 0)
         # A plan whose requests are all alike has no groups: the run's own counts are theirs.
         count = len(plan.groups)
-        self.groups = [MixRecorder(self.recorder) for _ in range(count)] if count > 1 else [None]
+        self.groups = [UrlRecorder(self.recorder) for _ in range(count)] if count > 1 else [None]
         self._shared_groups = plan.groups.shared
         self.keep_alive = plan.keep_alive
         self.retries = plan.method in IDEMPOTENT_METHODS

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from abench.report.tables import write_hgrm
 from abench.stats.coverage import Coverage
+from abench.stats.groups import GroupStats
 from abench.stats.handshakes import Handshakes, TlsSession
 from abench.stats.histogram import DIGITS, MAX_US, Histogram, LatencyBuffer
 from abench.stats.intervals import Interval, PackedIntervals
@@ -30,6 +31,15 @@ handshakes = st.builds(
     resumed=st.integers(0, 9),
     session=st.builds(TlsSession, version=st.sampled_from(["", "TLSv1.2", "TLSv1.3"])),
 )
+
+
+def group_of(some):
+    """Return the counts of a group with these service times, and a failure of the last kind."""
+    failures = Counter({FAILURE_KINDS[-1]: 1})
+    status = Counter({200: len(some), 404: 1})
+    return GroupStats(service=Histogram.of(some), status=status, failures=failures, unfinished=1)
+
+
 parts = st.builds(
     Summary,
     service=times.map(Histogram.of),
@@ -48,6 +58,8 @@ parts = st.builds(
     waits=times.map(Histogram.of),
     answering=st.integers(0, 10**5).map(lambda at: Coverage(spans=[(at, at + 50)])),
     phases=phases,
+    sizes=times.map(Histogram.of),
+    groups=times.map(lambda some: {len(some) % 3: group_of(some)}),
     handshakes=handshakes,
     paused_ns=st.integers(0, 9),
     steady=st.booleans(),

@@ -1,22 +1,22 @@
-"""The group of a mix of requests: what is recognized on the hot path is counted later."""
+"""What a connection counts of the requests for one URL on the hot path."""
 
-from abench.stats.group_recorder import GroupRecorder
+from collections.abc import Sequence
+
+from abench.stats.groups import GroupRecorder, GroupStats
 from abench.stats.recorder import Recorder
 
 
-class MixRecorder(GroupRecorder):
-    """A group of a mix of requests, which one connection sends in turns.
+class UrlRecorder(GroupRecorder):
+    """The counts of one process for one URL since they were last taken.
 
-    A response that is recognized as the `expected` one is appended to the lists of the group and of
+    A response that is recognized as the `expected` one is appended to the lists of the URL and of
     the whole run, and nothing else: its status and length are counted by `settle`, for both.
     """
 
-    __slots__ = ("_request_size", "_run", "append", "expected")
+    __slots__ = ("_request_size", "_run")
 
     def __init__(self, run: Recorder) -> None:
         super().__init__()
-        self.append = self.service.append
-        self.expected: object = None
         self._run = run
         self._request_size = 0
 
@@ -36,3 +36,8 @@ class MixRecorder(GroupRecorder):
         if recognized := len(self.service) - self._parsed:
             self._run.add_recognized(recognized, self._status, self._length, self._request_size)
             super()._count_recognized()
+
+    def take(self, waits: Sequence[tuple[int, int]] = ()) -> GroupStats:
+        """Return the counts since the last call, and reset them; `waits` as in GroupRecorder."""
+        self.settle()
+        return super().take(waits)
