@@ -29,7 +29,7 @@ Revision = Annotated[
         REPORTS,
         "--revision",
         value="TEXT",
-        text="What is measured, such as a commit.",
+        text="What is measured, as a commit.",
         show_default="CI's",
     ),
 ]

@@ -24,6 +24,7 @@ methods = _offer(dict.fromkeys(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE",
 warmups = _offer({"auto": "until the server is steady", "5s": "", "30s": ""})
 workers = _offer({"auto": "one per core", "1": "", "2": "", "4": "", "8": ""})
 expectations = _offer({"200": "", "2xx": "", "200,304": "", "body:": "the body has this text"})
+think_times = _offer({"2s": "", "1s-3s": "drawn evenly"})
 stages = _offer({"10s@100,30s@1000": "two rates", "ramp:30s@100-5000": "a rising rate"})
 conditions = _offer(
     {

@@ -133,7 +133,7 @@ class RunOptions(TypedDict, total=False):
         ),
     ]
     replay_log: Annotated[
-        Path, declare(LOAD, "--replay", value="LOG", text="Replay an access log with its timing.")
+        Path, declare(LOAD, "--replay", value="LOG", text="Replay a log, or HAR, with its timing.")
     ]
     speed: Annotated[
         float,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Unpack, get_type_hints
 
-from abench.cli import hints
+from abench.cli import hints, user_options
 from abench.cli.options import RunOptions
+from abench.cli.user_options import PlanOptions
 from abench.errors import ParameterError
 from abench.plan import inputs, log_replay, quantities, request_body, url_file
 from abench.plan.body_template import BodyTemplate
@@ -51,7 +52,7 @@ def with_run_options(
     The command is called with GivenOptions, a function that returns the Plan for a list of URLs,
     and with its own arguments. It is `__wrapped__` of what is returned.
     """
-    hints = get_type_hints(RunOptions, include_extras=True)
+    hints = get_type_hints(PlanOptions, include_extras=True)
     types = {name: hint for name, hint in hints.items() if name not in without}
     shared = [_parameter(name, hint) for name, hint in types.items()]
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
@@ -80,7 +81,7 @@ def _is_given(value: object) -> bool:
     return value is not None and value is not False and value not in ([], ())
 
 
-def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
+def plan_from_options(url: list[str], **options: Unpack[PlanOptions]) -> Plan:
     """Return the plan that the options describe; raises ParameterError."""
     log = options.get("replay_log")
     _check_replay(options)  # before one of them reads the standard input of another
@@ -102,6 +103,7 @@ def plan_from_options(url: list[str], **options: Unpack[RunOptions]) -> Plan:
         body=body,
         http="0.9" if options.get("http09") else "1.0" if options.get("http10") else "1.1",
         expect=SuccessCriteria.parse(options.get("expect", [])),
+        behavior=user_options.behavior(options),
         route=_route(options),
         tls=_tls(options),
         **passed,
@@ -128,8 +130,14 @@ def _record_files(options: RunOptions) -> None:
             inputs.record_input(f"--{name}", str(options.get(name, "")))
 
 
-def _route(options: RunOptions) -> Route:
-    return Route(options.get("resolve"), options.get("proxy"), options.get("unix_socket"))
+def _route(options: PlanOptions) -> Route:
+    return Route(
+        options.get("resolve"),
+        options.get("proxy"),
+        options.get("unix_socket"),
+        user_options.ip_version(options),
+        options.get("all_addresses", False),
+    )
 
 
 def _tls(options: RunOptions) -> TlsOptions:

@@ -32,7 +32,12 @@ SECTIONS: Mapping[str, Rows] = {
 }
 """What --help shows after the options."""
 
-WITHOUT = frozenset(("urls", "method", "data", "form", "replay_log", "speed", "pipeline", "http09"))
+WITHOUT = frozenset(
+    (
+        *("urls", "method", "data", "form", "replay_log", "speed", "pipeline", "http09"),
+        *("think_time", "requests_per_connection", "follow", "cookies"),
+    )
+)
 """The options of a load test that say which requests are made: a scenario says it itself."""
 
 

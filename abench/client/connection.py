@@ -1,7 +1,8 @@
 """One connection: sends, takes the time, reads the response, sends again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from abench.client.connection_pool import ConnectionPool
 from abench.client.parser_variants import parser_for
@@ -9,10 +10,13 @@ from abench.client.reopened_connection import ReopenedConnection
 from abench.client.response_parser import ResponseError
 from abench.client.socket_transport import SocketTransport
 from abench.plan.workload import NOTHING_EXPECTED, ExpectedResponse
-from abench.stats.groups import GroupRecorder
+from abench.stats.group_recorder import GroupRecorder
 from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 from abench.stats.stages import StageRecorder
+
+if TYPE_CHECKING:
+    from abench.stats.mix_recorder import MixRecorder
 
 _clock = time.perf_counter_ns
 
@@ -35,6 +39,7 @@ class Connection(ReopenedConnection):
     """
 
     __slots__ = (
+        "_append_service",
         "_constant_request",
         "_expected",
         "_first_byte_us",
@@ -55,17 +60,18 @@ class Connection(ReopenedConnection):
         super().__init__(pool)
         self._parser = parser_for(pool.plan)
         self._expected: ExpectedResponse = NOTHING_EXPECTED
-        self._group: GroupRecorder | None = None  # of the request in flight, if there are several
+        self._group: MixRecorder | None = None  # of the request in flight, if there are several
         self._response_size = 0  # bytes of a response that is being parsed
         self._starts_with = pool.buffer.startswith
         self._constant_request = b""  # its bytes, if they are always the same
         self._request = b""  # its bytes, to be sent once the connection is open
+        self._append_service = pool.recorder.service.append
         self._record_recognized: Record  # counts a recognized response
         if only := pool.workload.only:
             self._expected = only.expected
             self._parser.is_head_request = self._expected.is_head_request
             self._request = self._constant_request = only.request.encode(0)
-            self._record_recognized = pool.recorder.service.append
+            self._record_recognized = self._append_service
         else:
             self._record_recognized = self._record_expected
         self._record: Record = self._record_recognized
@@ -161,7 +167,7 @@ class Connection(ReopenedConnection):
         """The stage of the request in flight; None without one."""
         return None
 
-    def groups_in_flight(self) -> list[GroupRecorder | None]:
+    def groups_in_flight(self) -> Sequence[GroupRecorder | None]:
         """Return the group of each counted request in flight, in the order of `waits_us`."""
         return [self._group]
 
@@ -255,13 +261,19 @@ class Connection(ReopenedConnection):
         return request
 
     def _record_expected(self, elapsed_us: int) -> None:
-        """Count a recognized response, if the workload has more than one."""
-        expected, recorder = self._expected, self._pool.recorder
-        status, length = expected.status, expected.length
-        recorder.sent(expected.request_size or len(self._request))
-        recorder.recognized(status, length, elapsed_us)
-        if self._group:
-            self._group.recognized(status, length, elapsed_us)
+        """Count a recognized response, if not all requests have the same bytes."""
+        expected, group = self._expected, self._group
+        if group and group.expected is expected:
+            self._append_service(elapsed_us)
+            group.append(elapsed_us)
+            return
+        recorder = self._pool.recorder
+        recorder.sent(len(self._request))
+        if group:
+            recorder.recognized(expected.status, expected.length, elapsed_us)
+            group.recognized(expected.status, expected.length, elapsed_us)
+        else:
+            self._append_service(elapsed_us)
 
     @property
     def _parts(self) -> tuple[OutcomeRecorder, ...]:

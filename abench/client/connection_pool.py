@@ -2,9 +2,10 @@
 
 import asyncio
 import math
+import random
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from abench.client.connector import Connector
@@ -14,8 +15,10 @@ from abench.plan.plan import Plan
 from abench.plan.request import IDEMPOTENT_METHODS
 from abench.plan.schedule import Backoff
 from abench.plan.workload import ExpectedResponse
-from abench.stats.groups import GroupRecorder, GroupStats
+from abench.stats.group_recorder import GroupRecorder
+from abench.stats.groups import GroupStats
 from abench.stats.histogram import Histogram
+from abench.stats.mix_recorder import MixRecorder
 from abench.stats.recorder import Recorder
 from abench.stats.stages import StageRecorder, StageStats
 from abench.stats.summary import Summary
@@ -57,7 +60,7 @@ class PooledConnection(Protocol):
     def waits_us(self, now_us: int) -> list[tuple[int, int]]:
         """Return (since its start, since it was due) in us for each counted request in flight."""
 
-    def groups_in_flight(self) -> list[GroupRecorder | None]:
+    def groups_in_flight(self) -> Sequence[GroupRecorder | None]:
         """Return the group of each counted request in flight, in the order of `waits_us`."""
 
     def abort(self) -> int:
@@ -84,11 +87,12 @@ class ConnectionPool:
         self.buffer = bytearray(_READ_SIZE)  # what was just received, on any connection
         self.view = memoryview(self.buffer)
         self.workload = plan.workload()
-        only = self.workload.only
+        only = None if plan.behavior.is_user else self.workload.only
         self.recorder = Recorder(len(only.request.encode(0)) if only else 0)
         # A plan whose requests are all alike has no groups: the run's own counts are theirs.
         count = len(plan.groups)
-        self.groups = [GroupRecorder() for _ in range(count)] if count > 1 else [None]
+        self.groups = [MixRecorder(self.recorder) for _ in range(count)] if count > 1 else [None]
+        self._shared_groups = plan.groups.shared
         self.keep_alive = plan.keep_alive
         self.retries = plan.method in IDEMPOTENT_METHODS
         self.backoff = Backoff()
@@ -96,6 +100,8 @@ class ConnectionPool:
         self.excluded = 0  # requests that were in flight when counting began
         self.limit_us = round(plan.timeout_s * 1e6)
         self.running = False
+        self.thinking = 0  # connections that pause between requests, as users do
+        self.random = random.Random(plan.part)  # noqa: S311 - for these pauses
         self.scheduler: Scheduler | None = None
         if plan.schedule:
             loop = asyncio.get_running_loop()
@@ -111,8 +117,12 @@ class ConnectionPool:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a response or a connection is awaited: with a schedule, all may be idle."""
-        return not self.scheduler or self.scheduler.free_count < self._active
+        """Whether a response or a connection is awaited.
+
+        With a schedule all may be idle, and all users may think.
+        """
+        idle = self.scheduler.free_count if self.scheduler else self.thinking
+        return idle < self._active
 
     @property
     def responses(self) -> int:
@@ -137,6 +147,7 @@ class ConnectionPool:
 
         Requests in flight belong to the warm-up, whatever their outcome.
         """
+        self._settle_groups()
         before = self.recorder.take()
         self.take_groups()
         for connection in self.connections:
@@ -177,6 +188,7 @@ class ConnectionPool:
 
     def take_summary(self, at_s: int) -> Summary:
         """Return and reset what was counted since the last call, as of the second `at_s`."""
+        self._settle_groups()
         taken = self.recorder.take(at_s)
         if self.scheduler:
             taken.started, taken.late = self.scheduler.take_counts()
@@ -185,11 +197,16 @@ class ConnectionPool:
                 taken.stages[number] = notes.take()
         return taken
 
-    def take_groups(self) -> dict[int, GroupStats]:
-        """Return and reset what was counted of each group since the last call."""
+    def _settle_groups(self) -> None:
+        for group in self.groups:
+            if group:
+                group.settle()
+
+    def take_groups(self, first: int = 0, step: int = 1) -> dict[int, GroupStats]:
+        """Return and reset what was counted of every `step`th group from `first` on."""
         return {
             number: group.take()
-            for number, group in enumerate(self.groups)
+            for number, group in list(enumerate(self.groups))[first::step]
             if group and not group.is_empty
         }
 
@@ -252,9 +269,12 @@ class ConnectionPool:
             return
         head = parser.recognizable_head()
         if head is not None and head != expected.head:
-            if self.workload.only:
-                self.recorder.recognize_as(parser.status, length)
             expected.head, expected.length, expected.status = head, length, parser.status
+            group = self.groups[expected.group]
+            if not group:
+                self.recorder.recognize_as(parser.status, length)
+            elif expected.request_size and expected.group not in self._shared_groups:
+                group.expect(expected, parser.status, length, expected.request_size)
 
     def takes_error(self, _error: BaseException) -> bool:
         """Count an error that a task of the loop has raised, and return whether it is not ours."""

@@ -3,6 +3,7 @@
 import re
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +12,8 @@ from abench.client.connection_pool import ConnectionPool
 from abench.client.pipelined_parser import PipelinedParser
 from abench.client.response_parser import ResponseError, first_line, location_in
 from abench.client.socket_transport import SocketTransport
-from abench.stats.groups import GroupRecorder
+from abench.stats.group_recorder import GroupRecorder
+from abench.stats.mix_recorder import MixRecorder
 from abench.stats.samples import REDIRECT, is_redirect
 
 _clock = time.perf_counter_ns
@@ -28,7 +30,7 @@ class InFlight:
     sent_at: int
     data: bytes
     statuses: frozenset[int]
-    group: GroupRecorder | None = None
+    group: MixRecorder | None = None
     was_retried: bool = False
 
 
@@ -228,7 +230,7 @@ class Pipelined(Connection):
         counted = [*self._in_flight, *self._waiting][self._excluded :]
         return [(now_us - request.sent_at, now_us - request.sent_at) for request in counted]
 
-    def groups_in_flight(self) -> list[GroupRecorder | None]:
+    def groups_in_flight(self) -> Sequence[GroupRecorder | None]:
         """Return the group of each counted request in flight, in the order of `waits_us`."""
         counted = [*self._in_flight, *self._waiting][self._excluded :]
         return [request.group for request in counted]

@@ -90,6 +90,11 @@ class ResponseParser:
         """Return the status line of the response, or what stands in its place."""
         return first_line(self._head)
 
+    @property
+    def head(self) -> bytes:
+        """The head of the response just completed, without interim ones."""
+        return self._head
+
     def location(self) -> bytes:
         """Return the Location of the response just completed; empty without one."""
         return location_in(self._head)

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol
 
 _clock = time.perf_counter_ns
 
-_READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP
-_WRITE_EVENTS = _READ_EVENTS | select.EPOLLOUT
+READ_EVENTS = select.EPOLLIN | select.EPOLLRDHUP
+_WRITE_EVENTS = READ_EVENTS | select.EPOLLOUT
 _CONNECTED = frozenset({0, errno.EISCONN})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
@@ -141,8 +141,8 @@ class SocketTransport:
         # The C type, created non-blocking: its Python subclass and setblocking take 2 us more.
         self._socket = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._descriptor = self._socket.fileno()
-        self._send = self._socket.send
-        self._receive = self._socket.recv_into
+        self._send: Callable[..., int] = self._socket.send
+        self._receive: Callable[..., int] = self._socket.recv_into
         self._buffer = client.get_buffer(-1)
         self._updated = client.buffer_updated
 
@@ -159,7 +159,7 @@ class SocketTransport:
         poller, is_connected = self._poller, error_number in _CONNECTED
         poller.transports.add(self)
         poller.handlers[self._descriptor] = self._read if is_connected else self._check_connect
-        poller.epoll.register(self._descriptor, _READ_EVENTS if is_connected else _WRITE_EVENTS)
+        poller.epoll.register(self._descriptor, READ_EVENTS if is_connected else _WRITE_EVENTS)
         if is_connected:
             self._connected()
 
@@ -224,7 +224,7 @@ class SocketTransport:
         """Send what is buffered, and read: which of the two is possible is not checked."""
         self._flush()
         if not self._unsent:
-            self._set_events(_READ_EVENTS, self._read)
+            self._set_events(READ_EVENTS, self._read)
         self._read()
 
     def _flush(self) -> None:
@@ -249,13 +249,13 @@ class SocketTransport:
         """
         self._unsent = None
         if self in self._poller.transports:
-            self._set_events(_READ_EVENTS, self._read)
+            self._set_events(READ_EVENTS, self._read)
 
     def _check_connect(self) -> None:
         """Check the result of an attempt to connect: connect(2) tells it at each call."""
         error_number = self._socket.connect_ex(self._address)
         if error_number in _CONNECTED:
-            self._set_events(_READ_EVENTS, self._read)
+            self._set_events(READ_EVENTS, self._read)
             self._connected()
         elif error_number not in _IN_PROGRESS:
             self.cancel_connect(error_number)

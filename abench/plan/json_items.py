@@ -11,6 +11,7 @@ from typing import Any
 
 MAX_ITEM = 1 << 28  # characters of one item, or of one member that is skipped
 
+_NUMBER_PART = re.compile(r"[0-9.eE+-]*")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
@@ -94,10 +95,15 @@ class _Text:
             except ValueError:
                 self.require(self._read_more())
                 continue
-            if end == len(self._buffer) and self._read_more():
-                continue  # a number may go on
+            if self._may_go_on(end) and self._read_more():
+                continue
             self._at = end
             return value
+
+    def _may_go_on(self, end: int) -> bool:
+        """Whether a number may go on after `end`: 1 and 1. may be the beginning of 1.5."""
+        found = _NUMBER_PART.match(self._buffer, end)
+        return found is not None and found.end() == len(self._buffer)
 
     def _read_more(self) -> bool:
         """Read at least as much as there is, so that no value is parsed often; False at the end."""

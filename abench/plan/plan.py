@@ -6,6 +6,7 @@ from functools import cached_property
 
 from abench.errors import ParameterError
 from abench.plan import request_groups, workload
+from abench.plan.behavior import PLAIN, Behavior
 from abench.plan.body_template import BodyTemplate
 from abench.plan.log_entries import LogEntries, RecordedLog
 from abench.plan.request import IDEMPOTENT_METHODS, Header, RequestTemplate
@@ -58,10 +59,11 @@ class Plan:
     With a `scenario`, each connection is a user, who makes the requests: `url` names the server,
     and what is due, and counts as one of `requests`, is an iteration.
 
+    `behavior` is what each connection does beyond that, such as to pause or to follow redirects.
     `route` is how the server is reached, `tls` how it is verified. `address` is the one that was
-    found to accept connections, in `lookup_us` microseconds if its name was looked up. A plan is
-    plain data and picklable. Making one raises ParameterError for a value that makes a run
-    impossible.
+    found to accept connections, `addresses` are all of them if they are used, and `lookup_us` is
+    how long it took to look up their name, if it is one. A plan is plain data and picklable. Making
+    one raises ParameterError for a value that makes a run impossible.
     """
 
     url: str
@@ -86,10 +88,12 @@ class Plan:
     speed: float = 1.0
     pipeline: int = 1
     wait: bool = True
+    behavior: Behavior = PLAIN
     scenario: ScenarioFile | None = None
     route: Route = DIRECT
     tls: TlsOptions = SYSTEM_TRUST
     address: str | None = None
+    addresses: tuple[str, ...] = ()
     lookup_us: int | None = None
     part: int = 0
     parts: int = 1
@@ -171,12 +175,18 @@ class Plan:
             self._check_replay()
         if self.scenario:
             others = self.urls or self.replay or self.method != "GET" or self.body
+            is_user = self.behavior.is_user
             at_once = self.pipeline != 1 or not self.wait or self.http == "0.9"
-            self.scenario.check(self.request_template, makes_all=not (others or at_once))
+            self.scenario.check(self.request_template, makes_all=not (others or at_once or is_user))
         if self.pipeline != 1:
             self._check_pipeline()
         if not self.wait and (self.keep_alive or self.schedule):
             raise ParameterError("--force", "it needs one request per connection, in a closed loop")
+        self.behavior.check(
+            keep_alive=self.keep_alive,
+            is_scheduled=self.schedule is not None,
+            is_sequential=self.pipeline == 1 and self.wait and self.http != "0.9",
+        )
         if self.http == "0.9" and (self.keep_alive or self.expect.text):
             raise ParameterError("--http09", "a response has no head, and ends with its connection")
 

@@ -32,6 +32,11 @@ class RequestGroups:
     def __len__(self) -> int:
         return len(self.keys) + self.has_others
 
+    @property
+    def shared(self) -> frozenset[int]:
+        """The number of the group that has different requests, if there is one."""
+        return frozenset({len(self.keys)} if self.has_others else ())
+
     def number(self, key: Hashable) -> int:
         """Return the group of a request."""
         return self.keys.get(key, len(self.keys))

@@ -6,12 +6,15 @@ And how its certificate is verified.
 import base64
 import ipaddress
 import os
+import socket
 import ssl
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from abench.errors import ParameterError
 from abench.plan.target import Target, require_printable, shown
+
+_FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +24,21 @@ class Route:
     `resolve` is `HOST:PORT:ADDRESS`, an address for the host of the URL instead of the resolver's;
     `proxy` is `HOST:PORT`, with `USER:PASSWORD@` before it if needed; `unix` is the path of a
     socket, in the abstract namespace if it begins with @. At most one of them.
+
+    `ip_version` is 4 or 6 if only addresses of that version are used. With `all_addresses` the
+    connections are spread over all addresses of the host.
     """
 
     resolve: str | None = None
     proxy: str | None = None
     unix: str | None = None
+    ip_version: int | None = None
+    all_addresses: bool = False
+
+    @property
+    def address_family(self) -> int:
+        """The family of addresses to resolve to."""
+        return _FAMILIES[self.ip_version]
 
     def check(self, target: Target) -> None:
         """Raise ParameterError if `target` cannot be reached like this."""
@@ -34,6 +47,12 @@ class Route:
             raise ParameterError("--proxy", "give only one of --proxy, --resolve and --unix-socket")
         if self.unix is not None and not 1 <= len(os.fsencode(self.unix)) <= 107:
             raise ParameterError("--unix-socket", "its path must be from 1 to 107 bytes (unix(7))")
+        if self.ip_version not in _FAMILIES:
+            raise ParameterError("--ipv4", f"IP has versions 4 and 6, not {self.ip_version}")
+        if self.unix is not None and (self.ip_version or self.all_addresses):
+            raise ParameterError("--unix-socket", "it has no IP address")
+        if self.all_addresses and given:
+            raise ParameterError("--all-addresses", "the addresses are those of the URL's host")
         self.endpoint(target)
 
     def endpoint(self, target: Target) -> tuple[str, int]:

@@ -9,7 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from abench.plan.plan import Plan
 from abench.report.advance import advance
-from abench.report.trend import Trend, sparkline
+from abench.report.bars import sparkline
+from abench.report.recent_seconds import RecentSeconds
 from abench.stats.summary import Summary
 from abench.stats.units import count, decimal, microseconds
 
@@ -35,7 +36,7 @@ class LiveView:
         self._clock = clock
         self._updated_at = clock()
         self._succeeded = 0
-        self._trend = Trend(plan, MAX_SECONDS)
+        self._recent = RecentSeconds(plan, MAX_SECONDS)
         self._bar = BarColumn()
         self._progress = Progress(console=Console(file=stream), auto_refresh=False, transient=True)
         self._task = self._progress.add_task("connecting", total=None, figures="")
@@ -50,7 +51,7 @@ class LiveView:
 
     def __call__(self, summary: Summary, elapsed_s: float) -> None:
         """Show `summary` as of `elapsed_s` after the start, at most every REFRESH_S."""
-        self._trend.observe(summary, elapsed_s)
+        self._recent.observe(summary, elapsed_s)
         now = self._clock()
         if now - self._updated_at < REFRESH_S:
             return
@@ -96,14 +97,14 @@ class LiveView:
 
     def _sparklines(self, room: int) -> str:
         """Return sparklines of the last rates and p99 values that fit into `room` columns."""
-        if not self._trend.points:
+        if not self._recent.points:
             return ""
-        found = self._trend.percentile("p99")
+        found = self._recent.percentile("p99")
         p99 = f"  p99 {microseconds(found[-1])}"
         shown = min(MAX_SECONDS, (room - len(p99) - 2) // 2)
         if shown < MIN_SECONDS or self._progress.console.options.ascii_only:
             return p99 if len(p99) <= room else ""
-        rates = sparkline(self._trend.rates()[-shown:])
+        rates = sparkline(self._recent.rates()[-shown:])
         return f" {rates}{p99} {sparkline([us or 0 for us in found[-shown:]])}"
 
 

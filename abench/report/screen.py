@@ -12,9 +12,9 @@ from rich.text import Text
 
 from abench.plan.plan import Plan
 from abench.report.advance import advance
+from abench.report.recent_seconds import RecentSeconds
 from abench.report.screen_frame import Picture, frame
 from abench.report.terminal_keys import Keyboard
-from abench.report.trend import Trend
 from abench.stats.histogram import Histogram
 from abench.stats.results import Results
 from abench.stats.summary import Summary
@@ -59,7 +59,7 @@ class Screen:
             redirect_stdout=False, redirect_stderr=False, get_renderable=self._draw,
         )  # fmt: skip
         self._opened = ExitStack()
-        self._trend = Trend(plan, MAX_SECONDS)
+        self._recent = RecentSeconds(plan, MAX_SECONDS)
         self._due_at = self._report_due_at = clock()
         self._is_held = self._is_stopping = False
 
@@ -71,7 +71,7 @@ class Screen:
 
     def __call__(self, summary: Summary, elapsed_s: float) -> None:
         """Act on keys, and show `summary` as of `elapsed_s` after the start."""
-        self._trend.observe(summary, elapsed_s)
+        self._recent.observe(summary, elapsed_s)
         if self._picture is None:
             self._take_over_terminal()
         for key in self._keyboard.pressed():
@@ -103,11 +103,11 @@ class Screen:
         if elapsed_s and (report is None or now >= self._report_due_at):
             self._report_due_at = now + REPORT_REFRESH_S
             report = self._results_so_far(summary, elapsed_s)
-            latencies = deepcopy(self._trend.latencies(summary))  # of the same moment
+            latencies = deepcopy(self._recent.latencies(summary))  # of the same moment
         return Picture(
             plan=self._plan,
             advance=advance(self._plan, summary, elapsed_s),
-            trend=self._trend,
+            recent=self._recent,
             latencies=latencies,
             report=report,
             is_judged=elapsed_s >= JUDGED_FROM_S,

@@ -7,7 +7,7 @@ from rich.text import Text
 from abench.plan.plan import Plan
 from abench.report import screen_panels as panels
 from abench.report.advance import Advance
-from abench.report.trend import Trend
+from abench.report.recent_seconds import RecentSeconds
 from abench.stats.histogram import Histogram
 from abench.stats.results import Results
 
@@ -22,7 +22,7 @@ class Picture:
 
     plan: Plan
     advance: Advance
-    trend: Trend
+    recent: RecentSeconds
     latencies: Histogram
     report: Results | None = None
     is_judged: bool = False
@@ -54,7 +54,7 @@ def _top(picture: Picture, width: int) -> list[Text]:
     target = plan.target.url if plan.method == "GET" else f"{plan.method} {plan.target.url}"
     lines = [panels.both_ends(Text(target, "bold"), now.text, width), _bar(picture, width)]
     if picture.report:
-        lines.append(panels.totals(picture.report, picture.trend, width))
+        lines.append(panels.totals(picture.report, picture.recent, width))
     return lines
 
 
@@ -69,7 +69,7 @@ def _middle(picture: Picture, width: int, height: int) -> list[Text]:
     spaced = height > 2 * _MIN_CHARTS
     height -= 2 * spaced  # one empty line above and below
     if width < MIN_TWO_COLUMNS:
-        lines = panels.over_time(picture.trend, width, height, ascii_only=picture.ascii_only)
+        lines = panels.over_time(picture.recent, width, height, ascii_only=picture.ascii_only)
     else:
         lines = _two_columns(picture, width, height)
     return [Text(), *lines, Text()] if spaced else lines
@@ -79,7 +79,7 @@ def _two_columns(picture: Picture, width: int, height: int) -> list[Text]:
     left_width = (width - _GAP) * 3 // 5
     right_width = width - _GAP - left_width
     ascii_only = picture.ascii_only
-    left = panels.over_time(picture.trend, left_width, height, ascii_only=ascii_only)
+    left = panels.over_time(picture.recent, left_width, height, ascii_only=ascii_only)
     title = "response time" if picture.plan.schedule else "service time"
     right = panels.distribution(
         picture.latencies, title, right_width, height, ascii_only=ascii_only

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from abench.report.bars import ASCII_BARS, BARS, bar_rows
+from abench.report.recent_seconds import RecentSeconds
 from abench.report.text_tables import bar
-from abench.report.trend import ASCII_BARS, BARS, Trend, bar_rows
 from abench.stats import phrases
 from abench.stats.bins import bins
 from abench.stats.bottleneck import find_bottleneck
@@ -46,10 +47,10 @@ def both_ends(left: Text, right: str, width: int) -> Text:
     return start.append(" ").append(right)
 
 
-def totals(report: Results, trend: Trend, width: int) -> Text:
+def totals(report: Results, recent: RecentSeconds, width: int) -> Text:
     """Return the rate of the last second and on average, and the outcomes so far."""
-    average = report.pages_per_sec if trend.average is None else trend.average
-    rate = trend.points[-1].rate if trend.points else average
+    average = report.pages_per_sec if recent.average is None else recent.average
+    rate = recent.points[-1].rate if recent.points else average
     parts = [
         (f"{decimal(rate)} pages/sec", "bold"),
         (f"{decimal(average)} on average", ""),
@@ -62,20 +63,20 @@ def totals(report: Results, trend: Trend, width: int) -> Text:
     return joined(parts, width)
 
 
-def over_time(trend: Trend, width: int, height: int, *, ascii_only: bool) -> list[Text]:
+def over_time(recent: RecentSeconds, width: int, height: int, *, ascii_only: bool) -> list[Text]:
     """Return charts of the rate and of percentiles, one column for each second, now at the end."""
     bars = ASCII_BARS if ascii_only else BARS
     names = PERCENTILES[: max(0, min(len(PERCENTILES), height - 2))]
     each = max(1, (height - 1) // (len(names) + 2))  # the rate gets twice as many rows
     # Charts of both share their columns, so that what happened at once stands in one of them.
     room = max(_MIN_BARS, width - _LABEL)
-    rates = trend.rates()[-room:]
+    rates = recent.rates()[-room:]
     columns = _columns(rates, room)
     rows = bar_rows(columns, max(0, height - 1 - each * len(names)), bars)
     lines = [_rate_title(rates, width)]
     lines += [Text.assemble(" " * _LABEL, (row.rjust(room), "green")) for row in rows]
     for name in names:
-        lines += _percentile_rows(name, trend.percentile(name), room, each, bars)
+        lines += _percentile_rows(name, recent.percentile(name), room, each, bars)
     return lines[:height]
 
 

@@ -7,7 +7,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from abench.report.trend import sparkline
+from abench.report.bars import sparkline
 from abench.stats.change_points import MIN_SIZE
 from abench.stats.comparison import RATE
 from abench.stats.trend import Change, Metric, Trend

@@ -21,11 +21,16 @@ _SSL_LOCATION = re.compile(r"^_ssl\.c:\d+: ")
 def resolve(plan: Plan) -> Plan:
     """Connect to the server once and return `plan` with what was found of its address.
 
-    The name is resolved here and nowhere else, so that all workers load the same address. Raises
-    UnreachableError if no address accepts.
+    The name is resolved here and nowhere else, so that all workers load the same address; with
+    `all_addresses`, all that accept. Raises UnreachableError if no address accepts.
     """
     try:
-        return replace(plan, **connector.probe(plan)._asdict())
+        accepting = connector.probe(plan)
+        first = next(accepting)
+        if plan.route.all_addresses:
+            addresses = first.address, *(other.address for other in accepting)
+            return replace(plan, addresses=addresses, lookup_us=first.lookup_us)
+        return replace(plan, **first._asdict())
     except OSError as error:
         host, port = plan.route.endpoint(plan.target)
         raise UnreachableError(plan.route.unix or host, port, _error_reason(error)) from None

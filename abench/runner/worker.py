@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from abench.client.connection_pool import PooledConnection
-from abench.client.connector import Connector
+from abench.client.connector import connector_for
 from abench.errors import AbenchError
 from abench.plan.plan import Plan
 from abench.runner.connections import connection_pool
@@ -32,7 +32,7 @@ MAX_CONNECTING = 64  # few enough for a listen backlog of 128, the most common
 START = b"g"
 START_COUNTING = b"c"
 LAG_INTERVAL_S = 0.01
-GROUP_REPORTS = 10  # reports for each with the counts of groups, which may be a thousand
+GROUP_REPORTS = 10  # reports in which all groups have their turn: a thousand at once take 50 ms
 STALL_NS = 1_000_000_000  # a timer this late means that the process did not run
 
 
@@ -111,7 +111,8 @@ class WorkerRun:
         """Open the connections, wait for the start, load the server, report the counts."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._on_loop_error)
-        self._pool = connection_pool(self._plan, Connector(self._plan), self._stopped.set)
+        self._connector = connector_for(self._plan)
+        self._pool = connection_pool(self._plan, self._connector, self._stopped.set)
         self._loop.add_reader(self._orders, self._read_order)
         try:
             await self._open_all()
@@ -152,6 +153,7 @@ class WorkerRun:
         last.paused_ns = self._pool.count_paused(0)
         last.unfinished = self._pool.stop()
         last.gave_up, last.warmup_requests = self._gave_up, self._pool.excluded
+        last.addresses = self._connector.attempts()
         last.costs = [self._resource_usage(last.elapsed_ns)]
         self._send(Finished(last))
 
@@ -246,8 +248,7 @@ class WorkerRun:
             return
         counts = self._take_summary()
         self._reports += 1
-        if self._reports % GROUP_REPORTS == 0:
-            counts.groups = self._pool.take_groups()
+        counts.groups = self._pool.take_groups(self._reports % GROUP_REPORTS, GROUP_REPORTS)
         self._send(counts if self._counting_since_ns else WarmupUpdate(counts))
         self._schedule_report()
 

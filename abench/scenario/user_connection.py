@@ -12,6 +12,7 @@ from abench.plan.success import SuccessCriteria
 from abench.scenario import user as users
 from abench.scenario.requests import UserRequest
 from abench.scenario.response import RequestFailed, Response
+from abench.stats.group_recorder import GroupRecorder
 from abench.stats.outcomes import OutcomeRecorder
 from abench.stats.stages import StageRecorder
 
@@ -71,6 +72,7 @@ class UserConnection(Connection):
         "_made",
         "_reply",
         "_stage",
+        "_step",
         "_task",
         "_thought_us",
         "user",
@@ -86,9 +88,14 @@ class UserConnection(Connection):
         self._counted_in: tuple[OutcomeRecorder, ...] = ()  # parts of the run
         self._failure = ""  # of a request, until its connection has gone
         self._stage: StageRecorder | None = None
+        self._step: GroupRecorder | None = None  # of the last request
         self._is_free = False  # waits in the scheduler for a path
         self._is_path_excluded = False  # the path is not counted
         self._began_us = self._due_us = self._thought_us = 0
+
+    def groups_in_flight(self) -> list[GroupRecorder | None]:
+        """Return the step of the request in flight."""
+        return [self._step]
 
     # Paths.
 
@@ -183,7 +190,7 @@ class UserConnection(Connection):
         if not pool.running:
             raise asyncio.CancelledError
         self._made, self._request, self._expected = request, request.data, request.expected
-        self._group = step = pool.counts.step(request.step)
+        self._step = step = pool.counts.step(request.step)
         self._counted_in = (step, self._stage) if self._stage else (step,)
         self._parser.is_head_request = request.expected.is_head_request
         reply: asyncio.Future[Response] = pool.loop.create_future()

@@ -76,6 +76,8 @@ RULES: tuple[Rule, ...] = (
     client_limits.find_loop_lag,
     network_limits.find_full_backlog,
     network_limits.find_lossy_network,
+    client_limits.find_pauses,
+    client_limits.find_bandwidth,
     schedule_limits.find_met_rate,
     server_limits.find_growing_latency,
     server_limits.find_closed_connections,

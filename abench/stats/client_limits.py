@@ -1,10 +1,11 @@
 """Limits of the client itself. They come first: a wrong verdict on the server is the worse one."""
 
-from abench.stats.finding import BUSY, Finding, client_demand
+from abench.stats.finding import BUSY, Finding, busy_connections, client_demand
 from abench.stats.results import Results
 from abench.stats.units import percents, plural, significant
 
 LATE_SHARE = 0.5  # of the median latency: a larger event-loop lag is suspicious
+MOSTLY = 0.5  # of the time or of the bandwidth: then it is what limits
 STARVED = 0.5  # of the run without a core: then most responses waited for this client
 LATE_US = 10_000  # an event-loop lag that counts
 NO_PORTS, NO_FILES = "EADDRNOTAVAIL", ("EMFILE", "ENFILE")
@@ -120,3 +121,35 @@ def describe_cpu(report: Results) -> str:
     waits = max(client.cpu_wait, default=0.0)
     waited = f", {significant(round(100 * waits))} % waiting for one" if waits >= 0.01 else ""
     return f"{percents(client.cpu)} % of a core per worker{waited}"
+
+
+def find_pauses(report: Results) -> Finding | None:
+    """Find users who thought for longer than they waited."""
+    thinking = 1 - busy_connections(report)
+    if not report.plan.behavior.think_s or thinking < MOSTLY:
+        return None
+    return Finding(
+        "schedule",
+        "sure",
+        f"The think time sets the rate: connections paused for {100 * thinking:.0f} % of the time. "
+        "The limit of the server is not known.",
+        (f"More users: -c {2 * report.plan.connections}",),
+    )
+
+
+def find_bandwidth(report: Results) -> Finding | None:
+    """Find connections that were as slow as they were told to be."""
+    bandwidth = report.plan.behavior.bandwidth
+    if not bandwidth:
+        return None
+    received = report.bytes_per_sec / report.plan.connections
+    share = max(received, report.sent_bytes_per_sec / report.plan.connections) / bandwidth
+    if share < MOSTLY:
+        return None
+    return Finding(
+        "schedule",
+        "sure",
+        f"The bandwidth sets the rate: connections used {100 * share:.0f} % of what they were "
+        "given. The limit of the server is not known.",
+        (f"More clients: -c {2 * report.plan.connections}",),
+    )

@@ -55,8 +55,8 @@ def _little(report: Results) -> str:
     )
     if report.schedule or in_flight > 0.9 * capacity:
         return text
-    others = "thinking, connecting" if report.scenario else "connecting"
-    return f"{text}; the others were {others}, failing or delayed by this client"
+    thinking = "thinking, " if report.scenario or report.plan.behavior.think_s else ""
+    return f"{text}; the others were {thinking}connecting, failing or delayed by this client"
 
 
 def _handshake_figures(report: Results, tls: TlsResult) -> str:

@@ -8,7 +8,6 @@ from typing import Annotated
 from abench.stats import counts
 from abench.stats.counts import BY_NAME, BY_NUMBER, HISTOGRAM, SUM, Rule
 from abench.stats.histogram import Histogram
-from abench.stats.outcomes import OutcomeRecorder
 
 
 @dataclass(kw_only=True)
@@ -50,31 +49,3 @@ BY_GROUP = Rule(
     lambda groups: {number: counts.encode(one) for number, one in groups.items()},
     lambda plain: {int(number): counts.decode(GroupStats, one) for number, one in plain.items()},
 )
-
-
-class GroupRecorder(OutcomeRecorder):
-    """The counts of one process for one group since they were last taken."""
-
-    __slots__ = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was counted."""
-        return not (self.service or self._failures)
-
-    def take(self, waits: Sequence[tuple[int, int]] = ()) -> GroupStats:
-        """Return the counts since the last call, and reset them.
-
-        `waits` are those of the requests in flight at the end: since the start and since due, in
-        microseconds.
-        """
-        taken = GroupStats(
-            service=Histogram.of(self.service),
-            response=Histogram.of(self.response),
-            status=self._statuses,
-            failures=self._failures,
-            bytes_received=self._bytes,
-        )
-        taken.record_waits(waits)
-        self._reset()
-        return taken

@@ -13,9 +13,10 @@ MOSTLY = 0.8  # of the retransmitted segments: loss in a network hits those with
 def find_full_backlog(report: Results) -> Finding | None:
     """Find a server that accepts connections too slowly, so that its queue of them was full.
 
-    Linux drops the SYN of a connection for which there is no place. The client sends it again after
-    1 s, and then 2 s later (RFC 6298 section 2; 3 s, 7 s after the first): a queue of this machine
-    shows in its counters, one elsewhere in the SYN segments.
+    Linux then drops the SYN, which the client sends again after 1 s, and 2 s later (RFC 6298
+    section 2); or if the queue has filled up since, the ACK that ends the handshake: the client is
+    connected, and sends its request again after 0.2 s, 0.4 s and so on. A queue of this machine
+    shows in its counters, one elsewhere in what is sent again.
     """
     kernel = report.kernel
     if kernel is None or not _is_lossy(kernel):
@@ -23,14 +24,14 @@ def find_full_backlog(report: Results) -> Finding | None:
     if report.is_local and kernel.listen_overflows:
         what = f"{count(kernel.listen_overflows)} times, a new connection found it full"
     elif not report.is_local and kernel.syn_retransmitted > MOSTLY * kernel.retransmitted:
-        what = f"{count(kernel.syn_retransmitted)} times, a connection was not answered"
+        what = f"{count(kernel.syn_retransmitted)} times, a new connection was not answered"
     else:
         return None
     port = report.plan.target.port
     return Finding(
         "backlog",
         "likely",
-        f"The server's queue of new connections is the limit: {what} and waited 1 s or 3 s.",
+        f"The server's queue of new connections is the limit: {what}, and waited 0.2 s or more.",
         (
             f"Look at it while the test runs: ss -ltn 'sport = :{port}' (Recv-Q of Send-Q).",
             (
@@ -56,7 +57,9 @@ def find_lossy_network(report: Results) -> Finding | None:
         f"{share} were retransmitted: the network dropped them.",
         (
             f"Where are they lost? mtr -rwc 100 {host}; drops of this machine: ip -s link",
-            "Run abench next to the server, to measure it without this network.",
+            "Run abench next to the server, to measure it without this network."
+            if report.plan.keep_alive
+            else "Or the server's queue of connections was full: nstat -az TcpExtListenOverflows.",
         ),
     )
 

@@ -11,6 +11,7 @@ from abench.stats.parts import (
     Threshold,
     Warmup,
 )
+from abench.stats.planned_behavior import describe_behavior
 from abench.stats.results import Results
 from abench.stats.schedule_results import RunSchedule, ScheduleResult, StageResult
 from abench.stats.sizes import Sizes
@@ -54,6 +55,7 @@ def describe_load(report: Results) -> str:
         parts.append(f"{plan.pipeline} requests in flight on each")
     if expected := plan.expect.words():
         parts.append(f"expecting {' or '.join(expected)}")
+    parts.extend(describe_behavior(plan, report.followed, report.addresses))
     return ", ".join(parts)
 
 

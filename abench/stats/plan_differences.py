@@ -34,10 +34,13 @@ _KNOWN = frozenset(
 _FLAGS = frozenset(
     (
         *("--quiet", "--no-keepalive", "--http10", "--http09", "--insecure", "-k", "--tls-resume"),
+        *("--follow", "--cookies", "--all-addresses", "--ipv4", "-4", "--ipv6", "-6"),
         "--tui",
     )
 )
 _LONG = {
+    "-4": "--ipv4",
+    "-6": "--ipv6",
     "-H": "--header",
     "-d": "--data",
     "-F": "--form",

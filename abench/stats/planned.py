@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from abench.plan.plan import Plan
+from abench.plan.route import Route
 from abench.plan.schedule import ARRIVALS
 from abench.plan.success import SuccessCriteria
 from abench.plan.url_file import WeightedUrl
 from abench.stats.figure import Figure
 from abench.stats.parts import Warmup
+from abench.stats.planned_behavior import PlannedBehavior, planned_behavior
 from abench.stats.schedule_results import RunSchedule
 
 MAX_URLS = 1_000  # in a document: a file may have a million
@@ -135,6 +137,24 @@ class Planned:
             schema=_POSITIVE,
         ),
     ]
+    behavior: Annotated[
+        PlannedBehavior | None,
+        Figure(
+            "Behavior",
+            "How each connection behaved beyond sending requests. Null if it sent the next request "
+            "at once.",
+            later=True,
+        ),
+    ] = None
+    ip_version: Annotated[
+        int | None,
+        Figure(
+            "IP version",
+            "The only version of IP that was used, as asked for. Null without such a limit.",
+            later=True,
+            schema={"enum": [4, 6, None]},
+        ),
+    ] = None
     planned: Annotated[
         PlannedEnd,
         Figure(
@@ -163,6 +183,8 @@ class Planned:
             workers=plan.processes,
             connections=plan.connections,
             timeout_s=plan.timeout_s,
+            behavior=PlannedBehavior.of(plan.behavior),
+            ip_version=plan.route.ip_version,
             planned=end,
         )
 
@@ -186,4 +208,6 @@ class Planned:
             arrivals=schedule.arrivals if schedule else ARRIVALS[0],
             stages=schedule.stages if schedule else None,
             expect=SuccessCriteria.parse(self.planned.expect),
+            behavior=planned_behavior(self.behavior),
+            route=Route(ip_version=self.ip_version),
         )

@@ -28,6 +28,7 @@ class Recorder(OutcomeRecorder):
         "_samples",
         "_sent",
         "_unanswered",
+        "followed",
         "handshakes",
         "phases",
         "retried",
@@ -38,6 +39,7 @@ class Recorder(OutcomeRecorder):
         self.handshakes = HandshakeRecorder()
         self.phases = PhaseRecorder()
         self._responses = self._unanswered = 0  # up to the last `take`
+        self.followed = 0  # redirects, which are no pages
         self.retried = 0  # requests retried because a keep-alive connection was stale
         self._sent = 0
         self._request_size = request_size
@@ -63,12 +65,25 @@ class Recorder(OutcomeRecorder):
             now_us = time.perf_counter_ns() // 1000
             by_detail[detail] = Sample(now_us, kind, detail, samples.format_message(parts))
 
+    def add_recognized(self, number: int, status: int, length: int, sent: int) -> None:
+        """Count that many of `service` as recognized for one URL, with requests of `sent` bytes."""
+        self._parsed += number
+        self._statuses[status] += number
+        self._sizes[length] += number
+        self._bytes += number * length
+        self._sent += number * sent
+
     def connect_failed(self, reason: str) -> None:
         """Count a connection that could not be opened, by the name of the system's error."""
         self._reasons[reason] += 1
 
     def sent(self, size: int) -> None:
         """Count the bytes of a request that was answered, if they are not the same each time."""
+        self._sent += size
+
+    def redirect_followed(self, size: int) -> None:
+        """Count a redirect that is followed, and the bytes of the request that it answered."""
+        self.followed += 1
         self._sent += size
 
     @property
@@ -97,6 +112,7 @@ class Recorder(OutcomeRecorder):
             bytes_received=self._bytes,
             bytes_sent=self._take_sent(),
             retried=self.retried,
+            followed=self.followed,
             phases=self.phases.take(),
             handshakes=self.handshakes.take(),
             samples=[one for by_detail in self._samples.values() for one in by_detail.values()],
@@ -106,7 +122,7 @@ class Recorder(OutcomeRecorder):
         self._reset()
         self._reasons = Counter()
         self._samples = {REDIRECT: self._samples.get(REDIRECT, {})}
-        self.retried = 0
+        self.retried = self.followed = 0
         return taken
 
     def _take_sent(self) -> int:

@@ -86,6 +86,17 @@ class Results:
             of=lambda run: run.summary.open_connections,
         ),
     ]
+    addresses: Annotated[
+        dict[str, int],
+        Figure(
+            "Addresses",
+            "Attempts to connect to each address of the host, those before the start included. "
+            "Empty unless connections were spread over all of them.",
+            "connections",
+            later=True,
+            of=lambda run: dict(sorted(run.summary.addresses.items())),
+        ),
+    ] = field(default_factory=dict)
     duration_s: Annotated[
         float,
         Figure(
@@ -184,6 +195,17 @@ class Results:
             later=True,
             of=lambda run: run.summary.retried,
             gate=Gate("retried", of="total"),
+        ),
+    ] = 0
+    followed: Annotated[
+        int,
+        Figure(
+            "Redirects followed",
+            "Redirects that were followed, which are no requests of their own: see `--follow`.",
+            "redirects",
+            key="requests/redirects_followed",
+            later=True,
+            of=lambda run: run.summary.followed,
         ),
     ] = 0
     silence: Annotated[

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from abench.stats import counts
 from abench.stats.counts import BY_NAME, HISTOGRAM, SUM, Rule
-from abench.stats.groups import GroupRecorder, GroupStats
+from abench.stats.group_recorder import GroupRecorder
+from abench.stats.groups import GroupStats
 from abench.stats.histogram import Histogram
 from abench.stats.samples import format_message
 

@@ -111,6 +111,7 @@ class Summary:
         `unfinished`: without an outcome when the clock stopped.
         `retried`: sent again, once each, because a keep-alive connection was closed before a byte
             of the response came.
+        `followed`: redirects that were followed; what they led to is one request.
         `started`, `late`, `skipped`: by the schedule; `late` ones started a millisecond or more
             after they were due, `skipped` ones never.
         `stages`: keyed by the index of the stage in the schedule.
@@ -122,6 +123,7 @@ class Summary:
             `stages` count.
 
     Connections and workers:
+        `addresses`: attempts to connect to each address, if there are several.
         `phases`: how long it took to open connections while the clock ran, and the parts of
             requests, wherever they happened.
         `handshakes`: what TLS agreed on, and how many sessions were resumed.
@@ -163,6 +165,8 @@ class Summary:
     open_connections: Annotated[int, SUM] = 0
     unfinished: Annotated[int, SUM] = 0
     retried: Annotated[int, SUM] = 0
+    followed: Annotated[int, SUM] = 0
+    addresses: Annotated[Counter[str], BY_NAME] = field(default_factory=Counter)
     started: Annotated[int, SUM] = 0
     late: Annotated[int, SUM] = 0
     skipped: Annotated[int, SUM] = 0

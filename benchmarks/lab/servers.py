@@ -9,13 +9,11 @@ import os
 import random
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import cast
 
 from benchmarks.lab import lossy_link, slow_disk
@@ -191,9 +189,7 @@ class Reading:
     """Reads a page that is not in memory from a disk that takes 10 ms for it."""
 
     def __init__(self) -> None:
-        path = Path(tempfile.mkstemp(prefix="lab-")[1])
-        slow_disk.mount_slow_file(path, 0.01)
-        self._file = os.open(path, os.O_RDONLY)
+        self._file = slow_disk.open_slow_file(0.01)
         os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_RANDOM)
         self._chance = random.Random(1)
 

@@ -7,8 +7,9 @@ protocol is linux/fuse.h, version 7.31; the root of this file system is its only
 import ctypes
 import os
 import struct
+import tempfile
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 FILE_SIZE = 1 << 40
 """A tebibyte of zeros: no page of it is read twice by chance, so none comes from memory."""
@@ -24,28 +25,37 @@ _ASYNC_READ = 1  # readers wait for a page and not for this process: state D
 _ENOSYS = 38
 _MAX_REQUEST = 1 << 17
 _NOSUID_NODEV = 2 | 4
+_DETACH = 2  # MNT_DETACH: it goes on until its last file is closed
 _MODE = 0o100444
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount_slow_file(path: Path, read_s: float) -> int:
-    """Mount over the file `path` one of which each read takes `read_s`, one after the other.
+def open_slow_file(read_s: float) -> int:
+    """Open a file of which each read takes `read_s`, one after the other; return its descriptor.
 
-    Return the process that serves it, which ends with the mount or by a signal. Raises OSError
-    where mounting is not allowed: it takes root, or a user namespace.
+    A child of this process serves it. Nothing of it is left in the file system: it is unmounted as
+    soon as it is open. Raises OSError where mounting is not allowed: it takes root, or a user
+    namespace.
     """
     device = os.open("/dev/fuse", os.O_RDWR)
-    options = f"fd={device},rootmode={_MODE:o},user_id={os.getuid()},group_id={os.getgid()}"
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"lab", bytes(path), b"fuse", _NOSUID_NODEV, options.encode()):
-        raise OSError(ctypes.get_errno(), "mount", str(path))
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _serve(device, read_s)
-        finally:
-            os._exit(0)
-    os.close(device)
-    return pid
+    with tempfile.NamedTemporaryFile(prefix="lab-") as place:
+        path = os.fsencode(place.name)
+        options = f"fd={device},rootmode={_MODE:o},user_id={os.getuid()},group_id={os.getgid()}"
+        _call(_libc.mount, b"lab", path, b"fuse", _NOSUID_NODEV, options.encode())
+        if os.fork() == 0:
+            try:
+                _serve(device, read_s)
+            finally:
+                os._exit(0)
+        os.close(device)
+        file = os.open(path, os.O_RDONLY)
+        _call(_libc.umount2, path, _DETACH)
+    return file
+
+
+def _call(function: Callable[..., int], *arguments: object) -> None:
+    if function(*arguments):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _serve(device: int, read_s: float) -> None:

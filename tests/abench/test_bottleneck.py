@@ -59,6 +59,7 @@ def run(plan=None, *, busy=0.3, waited=0.0, lag_us=100, kernel=None, server=None
 
 
 SCHEDULED = Plan(url="http://h/", duration_s=10.0, rate=1000.0)
+ONE_SHOT = Plan(url="http://h/", duration_s=10.0, keep_alive=False)
 LOSSY = TcpCounters(100_000, 5_000, 0, 0, 0)
 UNANSWERED = TcpCounters(100_000, 5_000, 0, 0, 0, syn_retransmitted=4_900)
 IDLE_SERVER = ServerUsage(1.0, 0, ended=False)
@@ -196,7 +197,7 @@ CASES = {
     "connections that the server closes": (run(phases=opened(10_000)), "keep-alive"),
     "connections that are closed now and then": (run(phases=opened(100)), "server"),
     "connections that are to be closed": (
-        run(Plan(url="http://h/", duration_s=10.0, keep_alive=False), phases=opened(10_000)),
+        run(ONE_SHOT, phases=opened(10_000)),
         "server",
     ),
     "a limited rate": (

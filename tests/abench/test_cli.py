@@ -35,6 +35,7 @@ async def test_json_document_agrees_with_the_server(serve, abench, ok_response):
         "failed": 0,
         "unfinished": 0,
         "retried": 0,
+        "redirects_followed": 0,
         "error_share": 0.0,
     }
     assert document["failures"] == dict.fromkeys(

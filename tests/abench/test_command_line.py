@@ -17,11 +17,12 @@ PARSED = {"": BENCH} | {name: one for name, one in COMMANDS.items() if name != "
 GROUPS = {
     "": [
         *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
-        *("Workers and server", "Reports", "Other", "Commands", "Exit codes", "Examples"),
+        *("Workers and server", "Behavior of each connection", "Reports", "Other"),
+        *("Commands", "Exit codes", "Examples"),
     ],
     "ab-test": [
         *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
-        *("Workers and server", "Comparison", "Other", "Examples"),
+        *("Workers and server", "Behavior of each connection", "Comparison", "Other", "Examples"),
     ],
     "calibrate": ["Load", "Workers and server", "Reports", "Other", "Examples"],
     "capacity": [
@@ -32,7 +33,7 @@ GROUPS = {
     "report": ["Arguments", "Reports", "Other", "Examples"],
     "run": [
         *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
-        *("Workers and server", "Reports", "Other", "Examples"),
+        *("Workers and server", "Behavior of each connection", "Reports", "Other", "Examples"),
     ],
     "trend": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
 }

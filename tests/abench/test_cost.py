@@ -8,6 +8,7 @@ import pytest
 from abench.client import factory
 from abench.client.connection_pool import ConnectionPool
 from abench.client.connector import Connector
+from abench.plan.behavior import Behavior
 from abench.plan.plan import Plan
 from abench.plan.route import TlsOptions
 from abench.plan.url_file import WeightedUrl
@@ -37,9 +38,12 @@ class FakeTransport:
 # name: the plan, and the Python and C calls of a recognized response and the next request
 COSTS = {
     "closed loop": ({}, (3, 4)),
-    "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (10, 8)),
-    "with numbers": ({"url": URL + "{n}"}, (10, 9)),
+    "several URLs": ({"urls": (WeightedUrl(URL), WeightedUrl(URL + "b"))}, (6, 8)),
+    "with numbers": ({"url": URL + "{n}"}, (8, 9)),
     # one more C call than before the request alone was timed: opening a connection costs 50 us
+    "as users": ({"behavior": Behavior(requests_per_connection=10**6)}, (36, 14)),
+    "with redirects": ({"behavior": Behavior(follow=True)}, (40, 16)),
+    "with cookies": ({"behavior": Behavior(cookies=True)}, (44, 24)),
     "one connection each": ({"keep_alive": False}, (3, 5)),
 }
 

@@ -444,7 +444,10 @@ async def test_every_file_is_reproduced_from_a_saved_report(serve, abench, tmp_p
     )
     assert (again.code, again.err, again.out) == (0, "", first.out)
     names = sorted(path.name for path in tmp_path.glob("first.*"))
-    assert names == ["first.csv", "first.hgrm", "first.html", "first.json", "first.service.hgrm"]
+    assert names == [
+        *("first.csv", "first.hgrm", "first.html", "first.json", "first.service.hgrm"),
+        "first.stages.csv",
+    ]
     for name in names:
         one, other = tmp_path / name, tmp_path / name.replace("first", "again")
         assert one.read_bytes() == other.read_bytes(), name

@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from abench.errors import ParameterError
-from abench.plan import inputs, json_items, log_replay
+from abench.plan import har, inputs, json_items, log_json, log_replay
 from abench.plan.json_items import JsonError
+from abench.plan.log_rows import Reason
 from abench.plan.plan import Plan
 from abench.report import document
 from abench.stats import phrases
@@ -261,14 +262,46 @@ _json = st.recursive(
 )
 
 
+_KEYS = "startedDateTime", "request", "response", "_fromCache", "timestamp", "httpRequest"
+_members = dict.fromkeys(_KEYS, _json)
+_urls = st.sampled_from(["http://h/", "https://[::1]/", "http://", "data:x", "/a", "http://[/"])
+_requests = st.fixed_dictionaries({"method": _json | st.just("GET"), "url": _json | _urls})
+
+
+@given(st.lists(_json | st.fixed_dictionaries({}, optional=_members | {"request": _requests})))
+def test_each_value_of_a_document_is_a_request_or_left_out(values):
+    recording = json.dumps({"log": {"entries": values}}).encode()
+    found = [*har.read_rows([recording], None), *map(log_json.parse_record, values)]
+    assert len(found) == 2 * len(values)
+    for one in found:
+        assert isinstance(one, Reason) or re.fullmatch(rb"/\S*", one[2])
+
+
 @given(
     st.lists(_json, max_size=4), st.dictionaries(st.text(), _json, max_size=2), st.integers(1, 50)
 )
 @example([12, 345], {}, 1)
+@example([0.5, 1e-7, -1e20], {"": 0.0}, 2)
 def test_items_of_a_document_are_those_that_json_finds(values, members, size):
     document = json.dumps({**members, "log": {**members, "entries": values}}).encode()
     chunks = [document[at : at + size] for at in range(0, len(document), size)]
     assert list(json_items.items(chunks, "log", "entries")) == values
+
+
+def test_items_are_read_as_they_are_needed():
+    """Of a recording of any size, one entry is held at a time."""
+    taken = []
+
+    def chunks():
+        yield b'{"log": {"pages": [], "entries": ['
+        for number in range(100):
+            taken.append(number)
+            yield b'{"a": "' + b"x" * 1_000 + b'"},'
+
+    found = json_items.items(chunks(), "log", "entries")
+    for number in range(50):
+        assert len(next(found)["a"]) == 1_000
+        assert len(taken) <= number + 4
 
 
 @given(st.text(alphabet='[]{}",:12a \n\\'), st.integers(1, 5))

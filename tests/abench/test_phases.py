@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from abench.client import connector
-from abench.plan import log_replay
+from abench.plan import log_replay, request_groups
 from abench.plan.plan import Plan
 from abench.plan.request_groups import MAX_GROUPS, OTHERS
 from abench.plan.url_file import WeightedUrl
@@ -220,6 +220,31 @@ async def test_requests_of_the_warmup_count_for_no_url(serve, run_plan):
     assert sum(one.succeeded for one in report.by_url) == report.succeeded == 60
 
 
+@pytest.mark.parametrize("paths", [("a", "{n}"), ("a?b={n}", "b"), ("{n}",)])
+async def test_requests_with_numbers_count_as_they_were_sent(paths, serve, run_plan):
+    server = await serve()
+    urls = tuple(WeightedUrl(f"{server.url}{path}") for path in paths)
+    plan = {"url": server.url, "urls": urls, "connections": 2, "requests": 24}
+    summary = (await run_plan(**plan)).summary
+    assert summary.bytes_sent == sum(len(request) + 4 for request in server.requests)
+    assert summary.bytes_received == 24 * len(WHOLE)
+    assert (summary.status, summary.sizes) == (Counter({200: 24}), Histogram.of([len(WHOLE)] * 24))
+    found = build_results(Plan(**plan), summary).by_url
+    assert [one.succeeded for one in found] == ([12, 12] if len(paths) > 1 else [])
+
+
+async def test_urls_that_share_a_group_count_one_by_one(serve, run_plan, monkeypatch):
+    monkeypatch.setattr(request_groups, "MAX_GROUPS", 1)
+    other = MISSING.replace(b"404 No", b"203 Yes")
+    server = await serve(by_path({b"/a": WHOLE, b"/b": other, b"/c": WHOLE}))
+    plan = {"url": server.url, "urls": mix(server.url), "connections": 2, "requests": 24}
+    summary = (await run_plan(**plan)).summary
+    a, others = build_results(Plan(**plan), summary).by_url
+    assert (a.status, others.url, others.status) == ({200: 12}, None, {200: 4, 203: 8})
+    assert summary.status == Counter({200: 16, 203: 8})
+    assert others.bytes_received == 4 * len(WHOLE) + 8 * len(other)
+
+
 def test_one_url_has_no_figures_of_its_own():
     assert build_results(Plan(url=URL), Summary()).by_url == ()
     assert build_results(Plan(url=URL, urls=(WeightedUrl(URL),)), Summary()).by_url == ()
@@ -288,3 +313,13 @@ def test_standard_deviation_is_that_of_the_values(values):
     # as far as they are known: each counts as the middle of its bucket, at most 0.05 % away
     known = Histogram.of(values).stdev
     assert known == pytest.approx(statistics.pstdev(values), abs=0.0005 * max(values) + 1e-6)
+
+
+@pytest.mark.virtual_time
+async def test_groups_leave_a_process_by_turns(serve, run_plan):
+    server = await serve()
+    plan = {"url": server.url, "urls": mix(server.url), "connections": 1, "stages": "4s@20"}
+    ran = await run_plan(**plan)
+    early = [one.groups for one in ran.messages if isinstance(one, Summary) and one.groups]
+    assert [list(one) for one in early] == [[1], [2], [0], [1], [2]]  # of ten turns in two seconds
+    assert sum(one.service.count for one in ran.summary.groups.values()) == ran.summary.succeeded

@@ -19,9 +19,10 @@ from abench.cli.views import View
 from abench.errors import ParameterError
 from abench.plan.plan import Plan
 from abench.report.advance import advance
+from abench.report.bars import bar_rows
+from abench.report.recent_seconds import RecentSeconds
 from abench.report.screen import HELD, KEYS, REFRESH_S, STOPPING, Screen
 from abench.report.screen_frame import Picture, frame
-from abench.report.trend import Trend, bar_rows
 from abench.stats.histogram import Histogram
 from abench.stats.parts import Threshold
 from abench.stats.results import build_results
@@ -52,13 +53,13 @@ def summary_at(second: int) -> Summary:
 
 
 def picture(plan: Plan = PLAN, seconds: int = 10, **more: object) -> Picture:
-    trend = Trend(plan, 600)
+    recent = RecentSeconds(plan, 600)
     for second in range(1, seconds + 1):
-        trend.observe(summary_at(second), second + 0.15)
+        recent.observe(summary_at(second), second + 0.15)
     summary = summary_at(seconds)
     report = build_results(plan, counts_so_far(plan, summary, seconds)) if seconds else None
     found = {
-        "plan": plan, "advance": advance(plan, summary, seconds), "trend": trend,
+        "plan": plan, "advance": advance(plan, summary, seconds), "recent": recent,
         "latencies": summary.service, "report": report, "is_judged": True,
     }  # fmt: skip
     return Picture(**{**found, **more})

@@ -1,8 +1,6 @@
-"""The last seconds of a run that goes on: rates and percentiles, and bars that draw them."""
+"""The last seconds of a run that goes on: rates and percentiles."""
 
-import math
 from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from abench.plan.plan import Plan
@@ -10,12 +8,9 @@ from abench.stats.histogram import Histogram
 from abench.stats.latency import PERCENTILES
 from abench.stats.summary import REPORT_INTERVAL_S, Summary
 
-BARS = " ▁▂▃▄▅▆▇█"
-ASCII_BARS = " ..:::###"  # for terminals that cannot show the others
-
 
 @dataclass(frozen=True, slots=True)
-class TrendPoint:
+class Second:
     """One second: successes and failures per second, and percentiles by name in microseconds."""
 
     rate: float
@@ -23,7 +18,7 @@ class TrendPoint:
     percentiles: dict[str, int | None]
 
 
-class Trend:
+class RecentSeconds:
     """The last seconds of a run, at most `max_seconds` of them, from successive Summaries.
 
     The time series of the Summary has longer and longer steps as a run goes on. A second counts as
@@ -32,7 +27,7 @@ class Trend:
     """
 
     def __init__(self, plan: Plan, max_seconds: int) -> None:
-        self.points: deque[TrendPoint] = deque(maxlen=max_seconds)
+        self.points: deque[Second] = deque(maxlen=max_seconds)
         self._latency_name = "response" if plan.schedule else "service"
         self._last_second = self._succeeded = self._failed = 0
         self._previous = Histogram()
@@ -45,7 +40,7 @@ class Trend:
         latencies, length = self.latencies(summary), second - self._last_second
         found = latencies.since(self._previous).percentiles(PERCENTILES.values())
         self.points.append(
-            TrendPoint(
+            Second(
                 (summary.succeeded - self._succeeded) / length,
                 (summary.failed - self._failed) / length,
                 {name: found[percent] for name, percent in PERCENTILES.items()},
@@ -72,24 +67,3 @@ class Trend:
     def percentile(self, name: str) -> list[int | None]:
         """Return a percentile of each second in microseconds, the latest last."""
         return [point.percentiles[name] for point in self.points]
-
-
-def sparkline(values: Iterable[float]) -> str:
-    """Return a bar for each value, scaled to the highest of them; none is empty."""
-    values = list(values)
-    highest, bars = max(values, default=0) or 1, BARS[1:]
-    return "".join(bars[min(len(bars) - 1, int(value / highest * len(bars)))] for value in values)
-
-
-def bar_rows(values: Sequence[float], height: int, bars: str = BARS) -> list[str]:
-    """Return `height` rows, the upper one first, with a column for each value from 0 up.
-
-    The highest value fills its column; every other value above 0 has at least a trace in it.
-    """
-    steps = len(bars) - 1
-    highest = max(values, default=0) or 1
-    levels = [math.ceil(value / highest * height * steps) for value in values]
-    return [
-        "".join(bars[min(max(level - row * steps, 0), steps)] for level in levels)
-        for row in reversed(range(height))
-    ]
