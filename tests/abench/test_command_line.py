@@ -27,7 +27,8 @@ GROUPS = {
     "calibrate": ["Load", "Workers and server", "Reports", "Other", "Examples"],
     "capacity": [
         *("Arguments", "Load", "Request", "Success and gates", "TLS, proxy and addresses"),
-        *("Workers and server", "Search", "Reports", "Other", "Exit codes", "Examples"),
+        *("Workers and server", "Behavior of each connection", "Search", "Reports", "Other"),
+        *("Exit codes", "Examples"),
     ],
     "compare": ["Arguments", "Comparison", "Reports", "Other", "Examples"],
     "report": ["Arguments", "Reports", "Other", "Examples"],
