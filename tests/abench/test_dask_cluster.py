@@ -308,7 +308,7 @@ async def test_an_invalid_scheduler_is_reported_in_one_line(abench):
 def test_without_the_extra_the_error_tells_how_to_install_it(monkeypatch):
     monkeypatch.setattr(bench, "find_spec", lambda _name: None)
     with pytest.raises(ParameterError, match=r"^--dask: .*pip install distributed"):
-        bench._plan_on_cluster("127.0.0.1:8786", Plan(url="http://h/"))
+        bench.plan_on_cluster("127.0.0.1:8786", Plan(url="http://h/"))
 
 
 @pytest.mark.parametrize(
