@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -70,7 +71,8 @@ def ab_test(
     sides: list[list[Results]] = [[], []]
     for turn in range(rounds):
         for side in (0, 1) if turn % 2 == 0 else (1, 0):
-            report = run(plans[side], quiet=False)
+            plan = replace(plans[side], seed=turn)  # chance is the same for both sides
+            report = run(plan, quiet=False)
             _print_round(turn, rounds, side, report)
             if code := exit_code(report):
                 return code

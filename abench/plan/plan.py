@@ -18,6 +18,7 @@ from abench.plan.schedule import (
     ArrivalSchedule,
     RecordedSchedule,
     Schedule,
+    Stage,
     constant_rate,
     parse_stages,
 )
@@ -45,7 +46,8 @@ class Plan:
 
     Connections send the next request as soon as they have a response (a closed loop) unless there
     is a schedule: `rate` requests per second, spaced as `arrivals` says, or `stages` of such rates,
-    `10s@100,ramp:30s@100-5000`, which also set the duration. Then a request starts when it is due,
+    `10s@100,ramp:30s@100-5000`, which also set the duration; with another `seed`, random arrivals
+    are others. Then a request starts when it is due,
     or as soon afterwards as a connection is free. The first `warmup_s` seconds are not counted;
     with `warmup_auto`, nothing is counted until the server is steady.
 
@@ -75,6 +77,7 @@ class Plan:
     keep_alive: bool = True
     rate: float | None = None
     arrivals: str = "constant"
+    seed: int = 0
     stages: str | None = None
     warmup_s: float = 0.0
     warmup_auto: bool = False
@@ -125,12 +128,15 @@ class Plan:
             known = " or ".join(ARRIVALS)
             raise ParameterError("--arrivals", f"must be {known}, not {self.arrivals!r}")
         if self.stages:
-            return Schedule(parse_stages(self.stages), self.arrivals, self.part, self.parts)
+            return self._timed(parse_stages(self.stages))
         if self.rate is not None:
-            return Schedule(constant_rate(self.rate), self.arrivals, self.part, self.parts)
+            return self._timed(constant_rate(self.rate))
         if self.arrivals != ARRIVALS[0]:
             raise ParameterError("--arrivals", "it needs --rate or --stages")
         return self._recorded_schedule() if self.replay else None
+
+    def _timed(self, stages: tuple[Stage, ...]) -> Schedule:
+        return Schedule(stages, self.arrivals, self.part, self.parts, self.seed)
 
     def _recorded_schedule(self) -> RecordedSchedule:
         if not 0 < self.speed < float("inf"):

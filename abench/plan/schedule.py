@@ -13,7 +13,7 @@ from abench.plan import quantities
 
 ARRIVALS = ("constant", "poisson")
 MAX_RATE = 1_000_000.0  # requests per second, far above what any machine can start
-_SEED = 20_260_101  # fixed, so that a run can be repeated to the microsecond
+_SEED = 20_260_101  # that of seed 0; fixed, so that a run can be repeated to the microsecond
 
 _STAGE = re.compile(
     r"(?:(?P<ramp>ramp):)?(?P<length>\w[\w. ]*)@(?P<first>\d[\w./]*)(?:-(?P<last>\d[\w./]*))?"
@@ -91,13 +91,14 @@ class Schedule(NamedTuple):
 
     `arrivals` is "constant" (evenly spaced) or "poisson" (independent of each other, like requests
     of many users). This is share number `part` of `parts`: together they are the whole schedule,
-    request for request.
+    request for request. Schedules with another `seed` have other random arrivals.
     """
 
     stages: tuple[Stage, ...]
     arrivals: str = "constant"
     part: int = 0
     parts: int = 1
+    seed: int = 0
 
     @property
     def length_s(self) -> float:
@@ -136,7 +137,7 @@ class Schedule(NamedTuple):
         arrivals. For Poisson arrivals, a process of rate 1 is stretched in time to the rates of
         the stages, so the number is a real one.
         """
-        numbers = _poisson() if self.arrivals == "poisson" else itertools.count()
+        numbers = _poisson(self.seed) if self.arrivals == "poisson" else itertools.count()
         own_numbers = itertools.islice(numbers, self.part, None, self.parts)
         stages = iter(self.stages)
         stage, start_s, before = next(stages), 0.0, 0.0
@@ -184,8 +185,8 @@ class RecordedSchedule(NamedTuple):
         return at_s / self.speed
 
 
-def _poisson() -> Iterator[float]:
-    next_gap = random.Random(_SEED).expovariate  # noqa: S311 - nothing here is a secret
+def _poisson(seed: int) -> Iterator[float]:
+    next_gap = random.Random(_SEED + seed).expovariate  # noqa: S311 - nothing here is a secret
     return itertools.accumulate(iter(lambda: next_gap(1.0), None))
 
 

@@ -267,12 +267,21 @@ class _Steps:
         return min(max(_PROBE_CONNECTIONS, needed), _MOST_CONNECTIONS)
 
     def _step_plan(self, rate: float, connections: int) -> Plan:
-        """Return a run at a rate, long enough for the objectives if time allows."""
+        """Return a run at a rate, long enough for the objectives if time allows.
+
+        A queue that gets 5 % more than it can take needs twenty times the limit to grow that long.
+        """
         needed_s = max(one.needed_requests for one in self._objectives) / rate
+        growing_s = max(one.limit_s or 0.0 for one in self._objectives) / self._bounds.tolerance
         longest_s = _LONGEST_SHARE * self._bounds.limit_s
-        step_s = max(self._bounds.step_s, min(needed_s, longest_s))
+        step_s = max(self._bounds.step_s, min(max(needed_s, growing_s), longest_s))
         plan = self._plan
         warmup_s = 0.0 if plan.warmup_auto else plan.warmup_s or _WARMUP_SHARE * step_s
         return replace(
-            plan, rate=rate, duration_s=step_s, warmup_s=warmup_s, connections=connections
+            plan,
+            rate=rate,
+            seed=plan.seed + len(self._steps) + 1,  # chance would repeat itself otherwise
+            duration_s=step_s,
+            warmup_s=warmup_s,
+            connections=connections,
         )

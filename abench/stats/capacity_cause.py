@@ -1,11 +1,9 @@
 """Why a step at a rate broke an objective, as the end of a sentence."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from abench.stats.bottleneck import BEHIND_A_SCHEDULE, find_bottleneck
 from abench.stats.finding import BUSY, server_cores
-from abench.stats.parts import ServerResult
 from abench.stats.results import Results
 from abench.stats.units import significant
 
@@ -49,28 +47,8 @@ def _percent(cores: float | None) -> str:
 def find_cause(report: Results) -> Cause:
     """Return what limited a run at a rate that was too much for the server.
 
-    Its schedule was not the limit. The server's CPU time is that of the warm-up as well, of which
-    it has its share.
+    Its schedule was not the limit.
     """
-    report = replace(report, server=_without_warmup(report))
     found = find_bottleneck(report, BEHIND_A_SCHEDULE)
     client = max(report.client.cpu, default=0.0)
     return Cause(found.limiter, found.sentence, found.advice, client, server_cores(report))
-
-
-def _without_warmup(report: Results) -> ServerResult | None:
-    """Return what the server used while requests were counted, if it used as much before."""
-    server, warmup_s = report.server, report.warmup.duration_s if report.warmup else 0.0
-    if server is None or not warmup_s:
-        return server
-    share = report.duration_s / (report.duration_s + warmup_s)
-    return replace(
-        server,
-        cpu_s=share * server.cpu_s,
-        busiest_thread_s=_part(share, server.busiest_thread_s),
-        busiest_thread_wait_s=_part(share, server.busiest_thread_wait_s),
-    )
-
-
-def _part(share: float, seconds: float | None) -> float | None:
-    return None if seconds is None else share * seconds

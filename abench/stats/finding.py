@@ -45,9 +45,16 @@ def client_demand(report: Results, unknown: float = 0.0) -> float:
 
 def server_cores(report: Results) -> float | None:
     """Return how many cores the server used; None if it was not watched."""
-    if report.server is None:
-        return None
-    return report.server.cpu_s / report.duration_s if report.duration_s else 0.0
+    return None if report.server is None else _share(report.server.cpu_s, report)
+
+
+def _share(seconds: float, report: Results) -> float:
+    """Return a time of the server's as a share of the time that it was watched.
+
+    That is the warm-up as well, whose processor time cannot be told from that of the rest.
+    """
+    watched_s = report.duration_s + (report.warmup.duration_s if report.warmup else 0.0)
+    return seconds / watched_s if watched_s else 0.0
 
 
 def server_demand(report: Results) -> float | None:
@@ -59,8 +66,7 @@ def server_demand(report: Results) -> float | None:
     cores = server_cores(report)
     if cores is None or report.server is None:
         return None
-    thread_s = report.server.busiest_thread_s or 0.0
-    return max(cores, thread_s / report.duration_s if report.duration_s else 0.0)
+    return max(cores, _share(report.server.busiest_thread_s or 0.0, report))
 
 
 def both_are_idle(report: Results) -> bool:

@@ -203,13 +203,7 @@ def find_waiting_client(report: Results) -> Finding | None:
             "latency",
             "likely",
             f"Neither side was busy (server {cores:.2f} cores): round trips limited the rate.",
-            (
-                (
-                    f"More at once: -c {connections}. If the rate doubles, go on; if only the "
-                    "latency does, requests wait for one another."
-                ),
-                "What does a request wait for? A timer, a database, another service.",
-            ),
+            _what_waits(report),
         )
     if client_demand(report, unknown=1.0) < IDLE:
         return Finding(
@@ -226,6 +220,21 @@ def find_waiting_client(report: Results) -> Finding | None:
             ),
         )
     return None
+
+
+def _what_waits(report: Results) -> tuple[str, ...]:
+    """Return how to find what requests wait for; with a schedule, more connections add no load."""
+    question = (
+        "What does a request wait for: a lock, a timer, a database, another service? "
+        f"strace -f -p {server_processes(report)}, or py-spy dump -p for Python"
+    )
+    if report.schedule:
+        return (question,)
+    more = (
+        f"More at once: -c {2 * report.plan.connections}. If the rate doubles, go on; if only the "
+        "latency does, requests wait for one another."
+    )
+    return more, question
 
 
 def nothing_found(report: Results) -> Finding:

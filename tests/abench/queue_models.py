@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from abench.plan.plan import Plan
+from abench.plan.schedule import ArrivalSchedule
 from abench.stats.histogram import Histogram
 from abench.stats.results import Results, build_results
 from abench.stats.summary import ResourceUsage, Summary
@@ -41,25 +42,27 @@ class Queue:
         return self.servers / self.mean_s
 
     def __call__(self, plan: Plan) -> Results:
-        """Carry out a plan: Poisson arrivals at its rate, or a closed loop."""
+        """Carry out a plan: with the arrivals of its schedule, or as a closed loop."""
         self.plans.append(plan)
         length_s = plan.duration_s or 0.0
         self.now_s += plan.warmup_s + length_s
-        if plan.rate is None:
+        if plan.schedule is None:
             latency_us = round(plan.connections / self.top * 1e6)
             return self.results(plan, [latency_us] * round(self.top * length_s))
-        return self.results(plan, self.simulate(plan.rate, plan.warmup_s, length_s))
+        return self.results(plan, self.simulate(plan.schedule, plan.warmup_s, length_s))
 
-    def simulate(self, rate: float, warmup_s: float, length_s: float) -> list[int]:
+    def simulate(self, due: ArrivalSchedule, warmup_s: float, length_s: float) -> list[int]:
         """Return the response times of what arrives after the warm-up, in microseconds."""
         free = [0.0] * self.servers
-        at, times = self.rng.expovariate(rate), []
-        while at < warmup_s + length_s:
+        times = []
+        for _, due_ns in due.times():
+            at = due_ns / SECOND
+            if at >= warmup_s + length_s:
+                break
             ready = max(at, free[0]) + self.service(self.rng)
             heapq.heapreplace(free, ready)
             if at > warmup_s:
                 times.append(round((ready - at) * 1e6))
-            at += self.rng.expovariate(rate)
         return times
 
     def results(self, plan: Plan, times_us: list[int], failed: int = 0, **more: object) -> Results:

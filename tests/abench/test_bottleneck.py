@@ -21,10 +21,13 @@ from abench.stats import units
 from abench.stats.bottleneck import LIMITERS, find_bottleneck
 from abench.stats.coverage import Coverage
 from abench.stats.derivation import server_result
+from abench.stats.finding import server_cores
 from abench.stats.histogram import Histogram
 from abench.stats.intervals import Interval, PackedIntervals
+from abench.stats.parts import Warmup
 from abench.stats.phases import Phases
 from abench.stats.results import build_results
+from abench.stats.server_limits import find_waiting_client
 from abench.stats.summary import ResourceUsage, Summary
 from abench.stats.time_series import TimeSeries
 from abench.system import procfs, server_monitor
@@ -329,6 +332,23 @@ def test_only_the_sockets_that_listen_are_read(tmp_path, monkeypatch):
     (tmp_path / "net/tcp").write_text("\n".join((head, *rows, "and a row that nobody reads")))
     monkeypatch.setattr(procfs, "PROC", tmp_path)
     assert list(procfs._listening_inodes(80)) == ["11"]
+
+
+def test_a_server_that_is_watched_in_the_warm_up_is_no_busier_for_it():
+    """12 s of processor time in ten seconds after ten of warm-up are six tenths of a core."""
+    warmed = replace(run(server=ServerUsage(12.0, 0, ended=False)), warmup=Warmup(10.0, 0, None))
+    assert server_cores(warmed) == pytest.approx(0.6)
+    assert find_bottleneck(warmed).limiter != "server"
+
+
+def test_a_schedule_is_not_advised_to_open_more_connections():
+    """They would add no load."""
+    closed, scheduled = run(server=IDLE_SERVER), run(SCHEDULED, server=IDLE_SERVER)
+    assert (
+        find_waiting_client(closed).limiter == find_waiting_client(scheduled).limiter == "latency"
+    )
+    assert "-c 20" in find_waiting_client(closed).advice[0]
+    assert not any("-c" in line for line in find_waiting_client(scheduled).advice)
 
 
 async def test_listening_process_and_its_cores_are_found(serve, abench):

@@ -28,7 +28,8 @@ LONG = Bounds(step_s=10, limit_s=600)
 def find(queue, *slo, bounds=LONG, run=None, **tools):
     """Search with a queue as the server, by its own clock."""
     tools = {"clock": lambda: queue.now_s, "pause": lambda _: None, **tools}
-    return find_capacity(STEP, parse_objectives(slo), run or queue, bounds, Tools(**tools))
+    plan = replace(STEP, seed=1_000 * queue.seed)
+    return find_capacity(plan, parse_objectives(slo), run or queue, bounds, Tools(**tools))
 
 
 @pytest.mark.parametrize("seed", slow_except(range(12), 10))
@@ -110,6 +111,22 @@ def test_it_begins_below_the_capacity_and_warms_each_step_up():
     assert all(plan.warmup_s == pytest.approx(0.2 * plan.duration_s) for plan in queue.plans[1:])
     assert all(plan.arrivals == "poisson" for plan in queue.plans[1:])
     assert {step.held for step in found.steps} == {True, False}
+
+
+def test_a_queue_has_the_time_to_grow_as_long_as_the_limit():
+    """Of 1 s, when 5 % more comes than is served: in 20 s."""
+    queue = m_d_1(0.05)
+    find(queue, "p90<1s", bounds=Bounds(limit_s=400))
+    assert {plan.duration_s for plan in queue.plans if plan.schedule} == {20.0}
+
+
+def test_chance_differs_from_step_to_step():
+    """One that came again in each step would be no reason to be surer."""
+    queue = m_d_1(0.002)
+    find(queue, "p99<15ms", bounds=Bounds())
+    steps = [plan for plan in queue.plans if plan.schedule]
+    firsts = {next(plan.schedule.times())[1] * plan.rate for plan in steps}
+    assert len(firsts) == len(steps) > 3
 
 
 def test_a_warm_up_and_connections_that_were_given_are_kept():

@@ -28,9 +28,9 @@ class Cliff(Queue):
 
     limit = 300.0
 
-    def simulate(self, rate, warmup_s, length_s):
-        number = round(rate * length_s)
-        return [1_000 if rate < self.limit else 90_000] * number
+    def simulate(self, due, warmup_s, length_s):
+        number = round(due.due(length_s))
+        return [1_000 if number < self.limit * length_s else 90_000] * number
 
 
 @pytest.fixture
