@@ -23,6 +23,8 @@ from tests.marks import slow_except
 URL = "http://127.0.0.1:8000/"
 STEP = Plan(url=URL, rate=1.0, arrivals="poisson")
 LONG = Bounds(step_s=10, limit_s=600)
+SURER = Bounds(step_s=10, limit_s=1800, tolerance=0.03)
+"""By default, one answer in twenty may be wrong by more than 5 %."""
 
 
 def find(queue, *slo, bounds=LONG, run=None, **tools):
@@ -35,7 +37,7 @@ def find(queue, *slo, bounds=LONG, run=None, **tools):
 @pytest.mark.parametrize("seed", slow_except(range(12), 10))
 def test_the_capacity_of_m_d_1_is_found_within_five_percent(seed):
     known = highest_rate(lambda rate: within_in_m_d_1(rate, 0.002, 0.015), 500)
-    found = find(m_d_1(0.002, seed), "p99<15ms")
+    found = find(m_d_1(0.002, seed), "p99<15ms", bounds=SURER)
     assert found.outcome is Outcome.FOUND
     assert found.interval.middle == pytest.approx(known, rel=0.05)
 
@@ -43,7 +45,7 @@ def test_the_capacity_of_m_d_1_is_found_within_five_percent(seed):
 @pytest.mark.parametrize("seed", slow_except(range(12), 2))
 def test_the_capacity_of_m_m_c_is_found_within_five_percent(seed):
     known = highest_rate(lambda rate: within_in_m_m_c(rate, 0.01, 4, 0.06), 400)
-    found = find(m_m_c(4, 0.01, seed), "p99<60ms", bounds=Bounds(step_s=10, limit_s=1200))
+    found = find(m_m_c(4, 0.01, seed), "p99<60ms", bounds=SURER)
     assert found.interval.middle == pytest.approx(known, rel=0.05)
 
 
@@ -115,9 +117,9 @@ def test_it_begins_below_the_capacity_and_warms_each_step_up():
 
 def test_a_queue_has_the_time_to_grow_as_long_as_the_limit():
     """Of 1 s, when 5 % more comes than is served: in 20 s."""
-    queue = m_d_1(0.05)
-    find(queue, "p90<1s", bounds=Bounds(limit_s=400))
-    assert {plan.duration_s for plan in queue.plans if plan.schedule} == {20.0}
+    queue = m_d_1(0.01)
+    find(queue, "mean<1s", bounds=Bounds(limit_s=400))
+    assert min(plan.duration_s for plan in queue.plans if plan.schedule) == 20.0
 
 
 def test_chance_differs_from_step_to_step():
