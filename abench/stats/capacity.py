@@ -13,6 +13,8 @@ from abench.stats.units import decimal
 
 NEAR_THE_CLIENT = 0.8
 """Of the rate that this client can reach: beyond it, it may be the limit."""
+_CLEARLY_BEYOND = 1.1
+"""How far above the knee the highest step has to be: what is a little more may be chance."""
 _ODD = 1.15
 """A step that held so far above the interval, or did not so far below it, contradicts the others:
 beyond it M/D/1 and M/M/4 hold, or not, in all but a few of 1,000 steps."""
@@ -178,11 +180,13 @@ class Capacity:
         """The step with the most successes per second by the mean time of a response.
 
         Kleinrock's power: beyond it, response times grow faster than the rate. None if no step
-        held, or if the first one is it: it was too far up then.
+        held, or if the search was not clearly on both sides of it.
         """
-        by_rate = sorted(self.steps, key=lambda one: one.offered)
-        found = max(by_rate, key=lambda one: one.power, default=None)
-        return found if found and found.power and found is not by_rate[0] else None
+        found = max(self.steps, key=lambda one: one.power, default=None)
+        if found is None or not found.power:
+            return None
+        lowest, highest = (choose(one.offered for one in self.steps) for choose in (min, max))
+        return found if lowest < found.offered < highest / _CLEARLY_BEYOND else None
 
     @property
     def odd(self) -> list[Step]:

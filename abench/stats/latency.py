@@ -102,7 +102,13 @@ def latencies_with_waits(counted: Summary | StageStats | GroupStats, which: str)
 
 
 def longer_waits(counted: Summary | StageStats | GroupStats, which: str) -> Histogram:
-    """Return the waits at the end that were longer than the slowest response."""
+    """Return the waits at the end that were longer than the slowest response.
+
+    If all responses were failures, how long they took is not known, nor which wait is longer.
+    """
     waits: Histogram = {"service": counted.waits, "response": counted.due_waits}[which]
-    slowest = getattr(counted, which).max_us
+    successes: Histogram = getattr(counted, which)
+    if counted.status and not successes.count:
+        return Histogram()
+    slowest = successes.max_us
     return Histogram.of(list(waits.above(slowest).elements()))

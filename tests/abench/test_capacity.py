@@ -302,6 +302,18 @@ def test_a_schedule_that_is_not_met_is_broken_whatever_the_latencies():
     assert "the rate" in sentences(found)[1]
 
 
+@pytest.mark.parametrize(("highest", "knee"), [(1_500, 1_000), (1_090, None)])
+def test_a_knee_is_known_if_there_are_steps_on_both_sides_of_it(highest, knee):
+    """Power is 0.5, 1 and 0.75 requests per second and microsecond of a response."""
+    found = find(m_d_1(0.002), "p99<15ms", bounds=Bounds(limit_s=60))
+    steps = [
+        replace(found.steps[0], offered=rate, pages_per_sec=rate, mean_us=mean)
+        for rate, mean in ((500, 1_000.0), (1_000, 1_000.0), (highest, 2_000.0))
+    ]
+    located = replace(found, steps=tuple(steps)).knee
+    assert (located.offered if located else None) == knee
+
+
 def test_errors_are_an_objective_without_being_named():
     queue = m_d_1(0.002)
 

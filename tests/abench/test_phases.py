@@ -15,7 +15,9 @@ from abench.plan.plan import Plan
 from abench.plan.request_groups import MAX_GROUPS, OTHERS
 from abench.plan.url_file import WeightedUrl
 from abench.runner import preflight
+from abench.stats.groups import GroupStats
 from abench.stats.histogram import Histogram
+from abench.stats.latency import latencies_with_waits
 from abench.stats.phases import PHASES, PhaseRecorder
 from abench.stats.results import build_results
 from abench.stats.summary import Summary
@@ -210,6 +212,14 @@ async def test_waits_at_the_end_are_those_of_their_urls(serve, run_plan):
     a, _, c = build_results(Plan(**plan), summary).by_url
     assert (a.unfinished, c.unfinished, summary.unfinished) == (0, 1, 1)
     assert (c.succeeded, c.service.max) == (0, 2 * 10**6)
+
+
+def test_a_wait_beside_failed_responses_alone_is_no_latency():
+    """It may be shorter than theirs. A server that says nothing at all is shown by its waits."""
+    waits = {"waits": Histogram.of([371]), "unfinished": 1}
+    failed = GroupStats(status=Counter({404: 3}), failures=Counter(status=3), **waits)
+    assert latencies_with_waits(failed, "service").count == 0
+    assert latencies_with_waits(GroupStats(**waits), "service").count == 1
 
 
 async def test_requests_of_the_warmup_count_for_no_url(serve, run_plan):
