@@ -28,7 +28,7 @@ $style</style>
 <div class="$kind"><b>$answer</b><ul>$notes</ul></div>
 <div class="figures">$figures</div>
 <div class="plots">$plots</div>
-<section><h2>All runs</h2><div class="wide"><table>$rows</table></div></section>
+<section><h2>All runs</h2><div class="wide"><table class="numbers">$rows</table></div></section>
 <dl>$environment</dl>
 </main>
 </body>

@@ -60,6 +60,7 @@ _RULES = """\
          white-space: nowrap }
 .abench th { color: var(--quiet); font-weight: 500 }
 .abench th:first-child { text-align: left }
+.abench .numbers th:first-child { text-align: right }
 .abench .wide th:first-child { position: sticky; left: 0; background: var(--paper) }
 .abench .parts th:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 11rem;
   max-width: 28rem }
