@@ -34,8 +34,9 @@ _RULES = """\
 .abench .verdict ul { margin: .4rem 0 0; padding-left: 1.1rem; color: var(--quiet);
   font-size: .9rem }
 .abench .verdict .advice { color: inherit }
-.abench .figures { display: flex; flex-wrap: wrap; gap: .7rem; margin-top: 1rem }
-.abench .figure { flex: 1 1 8rem; background: var(--card); border-radius: .4rem;
+.abench .figures { display: grid; gap: .7rem; margin-top: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)) }
+.abench .figure { background: var(--card); border-radius: .4rem;
   padding: .6rem .9rem }
 .abench .figure .quiet { white-space: nowrap }
 .abench .figure b { display: block; font-size: 1.3rem; white-space: nowrap;
