@@ -7,78 +7,43 @@ from string import Template
 from typing import TextIO
 
 from abench.report.answer import Answer
-from abench.report.style import STYLE
+from abench.report.html import format_figure, format_page, format_plot
 from abench.report.svg import write_plots
 from abench.stats.environment import Environment
 
-_PAGE = Template("""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>abench: $title</title>
-<style>
-$style</style>
-</head>
-<body class="abench">
-<header><h1>$title</h1><p class="quiet">$setting</p></header>
+_BODY = Template("""<header><h1>$title</h1><p class="quiet">$setting</p></header>
 <main>
 <div class="$kind"><b>$answer</b><ul>$notes</ul></div>
 <div class="figures">$figures</div>
 <div class="plots">$plots</div>
 <section><h2>All runs</h2><div class="wide"><table class="numbers">$rows</table></div></section>
 <dl>$environment</dl>
-</main>
-</body>
-</html>
-""")
+</main>""")
 
 
 def write_html(answer: Answer, environment: Environment, stream: TextIO) -> None:
     """Write an answer to `stream` as an HTML page."""
     first, *notes = answer.sentences
-    page = _PAGE.substitute(
+    body = _BODY.substitute(
         title=escape(answer.title),
-        style=STYLE,
         setting=escape(f"{answer.setting}, {environment.started_at}"),
         kind="verdict" if answer.is_sound else "verdict bad",
         answer=escape(first),
         notes="".join(f"<li>{escape(note)}</li>" for note in notes),
-        figures="".join(_figure(*one) for one in answer.figures),
-        plots="".join(_plots(answer)),
+        figures="".join(format_figure(*one) for one in answer.figures),
+        plots="".join(
+            format_plot(title, caption, {"broad": broad, "narrow": narrow})
+            for title, caption, broad, narrow in answer.plots()
+        ),
         rows="".join(_rows(answer)),
         environment="".join(_facts(environment)),
     )
-    stream.write(page)
+    stream.write(format_page(answer.title, body))
 
 
 def write_svg(answer: Answer, stream: TextIO) -> None:
     """Write the curves of an answer to `stream` as one image."""
     write_plots([(title, plot) for title, _, plot, _ in answer.plots()], stream)
-
-
-def _figure(name: str, value: str) -> str:
-    return (
-        f'<div class="figure"><span class="quiet">{escape(name)}</span><b>{escape(value)}</b></div>'
-    )
-
-
-def _plots(answer: Answer) -> Iterator[str]:
-    """Yield each plot in two widths: text of the broad one is too small on a phone."""
-    for title, caption, broad, narrow in answer.plots():
-        label = escape(f"{title}. {caption}", quote=True)
-        images = "".join(
-            f'<div class="{name}">'
-            + svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-            + "</div>"
-            for name, svg in (("broad", broad), ("narrow", narrow))
-        )
-        yield (
-            f"<figure><h2>{escape(title)}</h2>{images}"
-            f'<figcaption class="quiet">{escape(caption)}</figcaption></figure>'
-        )
 
 
 def _rows(answer: Answer) -> Iterator[str]:

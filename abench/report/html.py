@@ -147,21 +147,24 @@ def _figures(report: Results) -> Iterator[str]:
     kind, latency = (
         ("response", report.response) if report.response else ("service", report.service)
     )
-    yield _figure("pages/sec", decimal(report.pages_per_sec))
-    yield _figure("received/sec", byte_size(report.bytes_per_sec))
+    yield format_figure("pages/sec", decimal(report.pages_per_sec))
+    yield format_figure("received/sec", byte_size(report.bytes_per_sec))
     if report.body_bytes:
-        yield _figure("sent/sec", byte_size(report.sent_bytes_per_sec))
-    yield _figure("succeeded", count(report.succeeded))
-    yield _figure("failed", count(report.failed))
+        yield format_figure("sent/sec", byte_size(report.sent_bytes_per_sec))
+    yield format_figure("succeeded", count(report.succeeded))
+    yield format_figure("failed", count(report.failed))
     for name in ("p50", "p99"):
-        yield _figure(f"{kind} {name}", microseconds(latency.percentiles[name]))
+        yield format_figure(f"{kind} {name}", microseconds(latency.percentiles[name]))
     if report.schedule:
         rate = report.schedule.requested
-        yield _figure("requested/sec", decimal(report.schedule.offered if rate is None else rate))
-        yield _figure("skipped", count(report.schedule.skipped))
+        yield format_figure(
+            "requested/sec", decimal(report.schedule.offered if rate is None else rate)
+        )
+        yield format_figure("skipped", count(report.schedule.skipped))
 
 
-def _figure(name: str, value: str) -> str:
+def format_figure(name: str, value: str) -> str:
+    """Return a main figure of a page, from its name and its value as text."""
     return (
         f'<div class="figure"><span class="quiet">{escape(name)}</span><b>{escape(value)}</b></div>'
     )
