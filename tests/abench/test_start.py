@@ -87,7 +87,7 @@ def test_a_run_imports_no_form_of_report_but_the_text(silent):
     forms += ("annotations", "history", "junit", "markdown", "metrics", "otlp", "prometheus")
     unused = {f"abench.report.{name}" for name in forms} | {"abench.runner.dask_cluster"}
     unused |= {"abench.runner.environment", "abench.stats.comparison", "abench.stats.thresholds"}
-    unused |= {"opentelemetry", "prometheus_client", "xml"}
+    unused |= {"opentelemetry", "prometheus_client"}
     unused |= {"importlib.metadata", "argparse", "secrets"}
     unused |= {"matplotlib", "distributed", "pydantic", "rich.progress", "rich._emoji_codes"}
     assert imported & unused == set()
