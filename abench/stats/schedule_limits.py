@@ -3,7 +3,7 @@
 from abench.stats.finding import BUSY, Finding, busy_connections
 from abench.stats.phrases import describe_late
 from abench.stats.results import Results
-from abench.stats.units import decimal, microseconds
+from abench.stats.units import decimal, microseconds, significant
 
 HIGH_LATE_SHARE = 0.01  # of the requests that were started
 
@@ -21,13 +21,21 @@ def find_met_rate(report: Results) -> Finding | None:
             f"The rate was reached, but {started}{_wait(report)}.",
             (f"More connections, so that a free one is there: -c {2 * report.plan.connections}",),
         )
-    rate = max(1, round(1.5 * schedule.achieved))
     return Finding(
         "schedule",
         "sure",
         "The requested rate was the limit, and it was met.",
-        (f"Ask for more: -R {rate}, until the latencies leave what you allow.",),
+        (f"Ask for more: {_more(report)}, until the latencies leave what you allow.",),
     )
+
+
+def _more(report: Results) -> str:
+    """Return how half as much again is asked for."""
+    if report.plan.replay:
+        return f"--speed {significant(1.5 * report.plan.speed)}"
+    if report.plan.stages:
+        return "stages with higher rates"
+    return f"-R {max(1, round(1.5 * (report.plan.rate or 0.0)))}"
 
 
 def _wait(report: Results) -> str:

@@ -351,6 +351,15 @@ def test_a_schedule_is_not_advised_to_open_more_connections():
     assert not any("-c" in line for line in find_waiting_client(scheduled).advice)
 
 
+@pytest.mark.parametrize(
+    ("planned", "more"),
+    [({"rate": 1000.0}, "-R 1500"), ({"stages": "10s@1000"}, "stages with higher rates")],
+)
+def test_more_is_asked_for_in_the_same_way(planned, more):
+    found = find_bottleneck(run(Plan(url="http://h/", **planned)))
+    assert found.advice == (f"Ask for more: {more}, until the latencies leave what you allow.",)
+
+
 async def test_listening_process_and_its_cores_are_found(serve, abench):
     server = await serve()
     assert procfs.listening_pids(server.port) == {os.getpid()}
