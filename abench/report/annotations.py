@@ -32,7 +32,7 @@ def write_annotations(report: Results, stream: TextIO) -> None:
 @contextmanager
 def commands_stopped(stream: TextIO) -> Iterator[None]:
     """Let the runner take nothing for a command that is written to `stream` meanwhile."""
-    token = secrets.token_hex(16)  # nobody else can know it
+    token = secrets.token_hex(16)  # no one else can know it
     stream.write(format_command("stop-commands", token))
     try:
         yield

@@ -1,4 +1,4 @@
-"""The curves of a report's plots: what they are of, whoever draws them."""
+"""The curves of a report's plots: what they are of, however they are drawn."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

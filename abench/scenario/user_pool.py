@@ -54,7 +54,7 @@ class UserPool(ConnectionPool):
         return next(self._numbers)
 
     def next_path(self) -> Path:
-        """Return the path that is to be taken next, by whoever it is."""
+        """Return the path that is to be taken next, by any user."""
         return next(self._paths)
 
     @property

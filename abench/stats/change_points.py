@@ -29,7 +29,7 @@ MIN_INNER_SIZE = 5
 _GROWTH = 1.2  # of the lengths of inner parts that are tried: the exact one is found afterwards
 _CLIP = 5.0
 _ORDERS = 1_999
-_SEED = 20_260_727  # the same history has the same changes, whoever looks at it
+_SEED = 20_260_727  # the same history has the same changes each time
 
 
 def find_changes(values: Sequence[float], level: float) -> list[int]:
@@ -100,7 +100,7 @@ def p_value(centered: Sequence[float], level: float) -> float:
 
     As soon as it is sure that it is above `level`, 1 is returned (Besag, Clifford 1991).
     """
-    orders = random.Random(_SEED)  # noqa: S311 - nobody has to guess them
+    orders = random.Random(_SEED)  # noqa: S311 - these numbers are no secret
     statistic = explained(centered) * (1 - 1e-12)
     shuffled = list(centered)
     reached, enough = 1, level * (_ORDERS + 1)

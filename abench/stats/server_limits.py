@@ -195,7 +195,7 @@ def _queue_grew(report: Results, mean_us: float, connections: int) -> bool:
 
 
 def find_waiting_client(report: Results) -> Finding | None:
-    """Find that nobody computes: round trips, or a server that is not watched."""
+    """Find that neither side computes: round trips, or a server that is not watched."""
     cores = server_cores(report)
     connections = 2 * report.plan.connections
     if cores is not None and both_are_idle(report):

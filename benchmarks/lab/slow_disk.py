@@ -1,6 +1,6 @@
 """A file on a slow disk: a file system in user space (FUSE) that takes its time for every read.
 
-Whoever reads the file waits as for a real disk: in the kernel, for a page, in state D. The kernel's
+A reader of the file waits as for a real disk: in the kernel, for a page, in state D. The kernel's
 protocol is linux/fuse.h, version 7.31; the root of this file system is its only file.
 """
 

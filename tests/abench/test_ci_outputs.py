@@ -116,7 +116,7 @@ def test_markdown_of_a_server_cannot_format_the_page_or_mention_anybody():
     assert "<b>" not in html
     assert "<em>" not in html
     assert "<a " not in html
-    # GitHub mentions nobody in code, nor after an @ that a name does not follow.
+    # GitHub mentions no one in code, nor after an @ that a name does not follow.
     outside = re.sub("<code>.*?</code>", "", html)
     assert "@someone" not in outside
     assert markdown.text("@someone #1") == "@&#8203;someone #&#8203;1"

@@ -84,7 +84,7 @@ def answer(address: Address, *parts: bytes, host: str = "127.0.0.1") -> bytes:
 def wait_until_read(client: socket.socket) -> None:
     """Wait until a server has accepted a connection and read all that was sent: proc(5).
 
-    An inode of 0 is a connection that nobody has accepted yet.
+    An inode of 0 is a connection that has not been accepted yet.
     """
     port, peer_port = client.getpeername()[1], client.getsockname()[1]
     while True:
